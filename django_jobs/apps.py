@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+
+class DjangoJobsConfig(AppConfig):
+    name = "django_jobs"
+    label = "django_jobs"
+    verbose_name = _("Jobs")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django_jobs import checks, conf, signals, sqlite
+
+        checks.connect()
+        signals.connect()
+        sqlite.connect()
+        settings, _problems = conf.read(conf.raw())
+        if settings.AUTODISCOVER:
+            autodiscover_modules("tasks", "workflows")

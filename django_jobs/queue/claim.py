@@ -1,0 +1,151 @@
+"""Take due jobs, so that nobody else takes them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+
+from django_jobs.fields import DatabaseNow
+from django_jobs.models import Gate, Job, JobStatus, Queue
+from django_jobs.queue import concurrency
+from django_jobs.queue.lifecycle import RUNNING
+from django_jobs.queue.rows import skip_locked
+from django_jobs.queue.transient import retried
+
+# How many rows are looked at, at the most, behind those that stand in the way.
+LOOK_AHEAD = 500
+# How often two claims may take the same place of a key from each other.
+TRIES = 10
+
+USUAL_ORDER = ("claim_rank", "due_at", "id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which jobs to claim, in which order, and for whom."""
+
+    # None means all of them.
+    queues: tuple[str, ...] | None
+    where: Q | None = None
+    # A Django ordering that overrides priority and age.
+    order: str | None = None
+    worker_id: int | None = None
+    lease: timedelta
+
+    @property
+    def ordering(self) -> tuple[str, ...]:
+        if self.order:
+            return (self.order, "-id" if self.order.startswith("-") else "id")
+        if self.queues is not None and len(self.queues) == 1:
+            return concurrency.order_of(self.queues[0]) or USUAL_ORDER
+        return USUAL_ORDER
+
+    @property
+    def sees_held_jobs(self) -> bool:
+        """Whether a job that another one is let to the front of is looked at all the same.
+
+        The front of a line is that of the usual order among all jobs; another order, or a
+        condition, may want another job of the line.
+        """
+        return self.where is not None or self.ordering != USUAL_ORDER
+
+
+def claim(selection: Selection, limit: int, *, using: str) -> list[Job]:
+    """Mark up to `limit` due jobs as running, and return them in the order to run them.
+
+    Jobs whose key is busy are held back and do not count. An empty list means that nothing
+    was due, or that others were faster.
+    """
+    if limit < 1:
+        return []
+    wake(using=using)
+    claimed: list[Job] = []
+    size = limit
+    while len(claimed) < limit:
+        looked_at, seated, waiting = _claim_some(
+            selection, size, limit - len(claimed), using=using
+        )
+        claimed += seated
+        concurrency.look_again(waiting, using=using)
+        if looked_at < size or not waiting or selection.sees_held_jobs:
+            break
+        size = LOOK_AHEAD
+    return claimed
+
+
+def wake(*, using: str) -> None:
+    """Make the jobs whose time has come claimable."""
+    due = Job.objects.using(using).filter(wake_at__lte=DatabaseNow()).order_by("wake_at")
+    while due.exists():
+        with transaction.atomic(using=using):
+            ids = list(skip_locked(due).values_list("pk", flat=True)[:LOOK_AHEAD])
+            rows = Job.objects.using(using).filter(pk__in=ids)
+            rows.update(status=JobStatus.READY, gate=Gate.DUE)
+        if len(ids) < LOOK_AHEAD:
+            break
+
+
+@retried
+def _claim_some(
+    selection: Selection, size: int, room: int, *, using: str
+) -> tuple[int, list[Job], list[Job]]:
+    """Look at `size` candidates in one transaction; return how many, who runs, who waits."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with transaction.atomic(using=using):
+                candidates = list(skip_locked(_candidates(selection, using))[:size])
+                seated, waiting = concurrency.seat(candidates, room, using=using)
+                _start(seated, selection, using)
+                if waiting:
+                    concurrency.hold(waiting, using=using)
+                return len(candidates), seated, waiting
+        except IntegrityError:
+            # Another claim took the last place of a key since it was looked up.
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _candidates(selection: Selection, using: str) -> QuerySet[Job]:
+    jobs = Job.objects.using(using).annotate(now=DatabaseNow())
+    if selection.sees_held_jobs:
+        jobs = jobs.filter(Q(claim_rank__isnull=False) | Q(line_rank__isnull=False))
+    else:
+        jobs = jobs.filter(claim_rank__isnull=False)
+    if selection.queues is not None:
+        one = len(selection.queues) == 1
+        name = selection.queues[0] if one else selection.queues
+        jobs = jobs.filter(**{"queue" if one else "queue__in": name})
+    if selection.where is not None:
+        jobs = jobs.filter(selection.where)
+    paused = Queue.objects.using(using).filter(paused=True).values("name")
+    return jobs.exclude(queue__in=paused).order_by(*selection.ordering)
+
+
+def _start(jobs: Sequence[Job], selection: Selection, using: str) -> None:
+    """Write the claim, one statement for each place of a key that is taken."""
+    token = uuid.uuid4()
+    for slot in sorted({job.slot for job in jobs}):
+        same = [job for job in jobs if job.slot == slot]
+        now = same[0].now  # type: ignore[attr-defined]
+        values = {
+            "status": RUNNING,
+            "processing_token": token,
+            "processing_until": now + selection.lease,
+            "worker_id": selection.worker_id,
+            "started_at": now,
+            "updated_at": now,
+            "gate": Gate.OPEN,
+            "slot": slot,
+        }
+        rows = Job.objects.using(using).filter(pk__in=[job.pk for job in same])
+        rows.update(**values)
+        for job in same:
+            for name, value in values.items():
+                setattr(job, name, value)

@@ -1,0 +1,167 @@
+"""What operators do to jobs: cancel, retry, delete, pause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+
+from django_jobs import conf, signals
+from django_jobs.exceptions import DuplicateJobError
+from django_jobs.fields import DatabaseNow
+from django_jobs.models import FINISHED, Gate, Job, JobStatus, Queue, TaskStatus
+from django_jobs.queue import concurrency
+from django_jobs.queue.lifecycle import CANCELLED, FAILED, READY, move, sources
+from django_jobs.queue.transient import retried
+
+BATCH = 500
+RETRIABLE = (FAILED, CANCELLED)
+
+CANCELLED_ERROR = {
+    "name": "JobCancelledError",
+    "message": "The job was cancelled.",
+    "traceback": "",
+    "cancelled": True,
+}
+
+
+def cancel(jobs: QuerySet[Job]) -> int:
+    """Cancel what is not finished, in batches; return how many jobs that was.
+
+    A job that runs keeps its claim, and with it its concurrency key, until its handler has
+    left: it is told before its next step, and nothing it does is recorded as success.
+    """
+    cancelled = 0
+    for batch in _batches(jobs.filter(status__in=sources(CANCELLED))):
+        stopped = _cancel_batch(batch, using=jobs.db)
+        concurrency.look_again(stopped, using=jobs.db)
+        signals.announce(signals.job_cancelled, stopped)
+        cancelled += len(stopped)
+    return cancelled
+
+
+@retried
+def _cancel_batch(pks: Sequence[int], *, using: str) -> list[Job]:
+    with transaction.atomic(using=using):
+        rows = Job.objects.using(using).filter(pk__in=pks)
+        locked = rows.filter(status__in=sources(CANCELLED)).select_for_update()
+        jobs = list(locked.order_by("pk").annotate(now=DatabaseNow()))
+        if not jobs:
+            return []
+        now = jobs[0].now  # type: ignore[attr-defined]
+        values: dict[str, Any] = {
+            "error": CANCELLED_ERROR, "completed_at": now, "updated_at": now,
+        }  # fmt: skip
+        move(rows.filter(pk__in=[job.pk for job in jobs]), CANCELLED, **values)
+    for job in jobs:
+        job.status = JobStatus.CANCELLED
+        for name, value in values.items():
+            setattr(job, name, value)
+    return jobs
+
+
+def retry(jobs: QuerySet[Job]) -> int:
+    """Make failed and cancelled jobs ready again; return how many that was.
+
+    Finished steps stay finished, counters start again at 0. A cancelled job whose handler
+    has not left yet is left alone, or it would run twice at once. Raises DuplicateJobError,
+    changing nothing in that batch, where the `unique` twin of a job is unfinished.
+    """
+    retried_jobs = 0
+    for batch in _batches(jobs.filter(status__in=RETRIABLE)):
+        retried_jobs += _retry_batch(batch, using=jobs.db)
+    return retried_jobs
+
+
+@retried
+def _retry_batch(pks: Sequence[int], *, using: str) -> int:
+    rows = Job.objects.using(using).filter(pk__in=pks, status__in=RETRIABLE)
+    left = rows.filter(Q(processing_until__isnull=True) | Q(processing_until__lte=DatabaseNow()))
+    try:
+        with transaction.atomic(using=using):
+            ids = list(left.select_for_update().order_by("pk").values_list("pk", flat=True))
+            steps = TaskStatus.objects.using(using).filter(job__in=ids, complete=False)
+            steps.update(total_tried=0, total_failed=0)
+            return move(Job.objects.using(using).filter(pk__in=ids), READY, **_anew())
+    except IntegrityError as error:
+        raise DuplicateJobError(
+            "A job with the same unique key as one of these is unfinished. "
+            "Wait for it, or cancel it first."
+        ) from error
+
+
+def _anew() -> dict[str, Any]:
+    return {
+        "error": None,
+        "output": None,
+        "completed_at": None,
+        "wait_until": None,
+        "gate": Gate.OPEN,
+        "total_tried": 0,
+        "crashes": 0,
+        "processing_token": None,
+        "processing_until": None,
+        "updated_at": DatabaseNow(),
+    }
+
+
+def prune(jobs: QuerySet[Job], *, before: datetime | None = None) -> int:
+    """Delete finished jobs, in batches; return how many.
+
+    Without `before`, each status keeps its jobs as long as the setting RETENTION says.
+    """
+    deleted = 0
+    finished = jobs.filter(status__in=FINISHED, processing_token__isnull=True)
+    for condition in _expired(before):
+        for batch in _batches(finished.filter(condition)):
+            deleted += _delete_batch(batch, condition, using=jobs.db)
+    return deleted
+
+
+def _expired(before: datetime | None) -> list[Q]:
+    if before is not None:
+        return [Q(completed_at__lt=before)]
+    retention = conf.get().RETENTION
+    return [
+        Q(status=status, completed_at__lt=DatabaseNow() - age)
+        for status, age in retention.items()
+    ]
+
+
+@retried
+def _delete_batch(pks: Sequence[int], condition: Q, *, using: str) -> int:
+    with transaction.atomic(using=using):
+        rows = Job.objects.using(using).filter(condition, pk__in=pks, status__in=FINISHED)
+        ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
+        _total, by_model = Job.objects.using(using).filter(pk__in=ids).delete()
+    return by_model.get("django_jobs.Job", 0)
+
+
+def _batches(jobs: QuerySet[Job]) -> Iterator[list[int]]:
+    """Yield the primary keys in batches, each looked up when the one before is done."""
+    last = 0
+    while True:
+        ids = list(
+            jobs.order_by("pk").filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]
+        )
+        if ids:
+            yield ids
+        if len(ids) < BATCH:
+            return
+        last = ids[-1]
+
+
+def pause_queue(name: str, *, by: str = "", using: str) -> bool:
+    """Pause the queue; return False where it was paused already."""
+    Queue.objects.using(using).get_or_create(name=name)
+    queue = Queue.objects.using(using).filter(name=name, paused=False)
+    return bool(queue.update(paused=True, paused_at=DatabaseNow(), paused_by=by))
+
+
+def resume_queue(name: str, *, using: str) -> bool:
+    """Resume the queue; return False where it was not paused."""
+    queue = Queue.objects.using(using).filter(name=name, paused=True)
+    return bool(queue.update(paused=False, paused_at=None, paused_by=""))

@@ -1,0 +1,186 @@
+"""What workers write about jobs, each write held back by the job's claim token.
+
+A worker that lost its claim, to a rescue or a cancellation, writes nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, transaction
+
+from django_jobs.fields import DatabaseNow
+from django_jobs.models import Job, JobLog, JobStatus, TaskStatus
+from django_jobs.queue import concurrency
+from django_jobs.queue.json import encode
+from django_jobs.queue.lifecycle import UNCLAIMED, Change
+from django_jobs.queue.transient import retried
+
+
+class Standing(enum.Enum):
+    """How a worker stands to a job that it claimed."""
+
+    HELD = "the claim is its own"
+    CANCELLED = "the job was cancelled while it ran"
+    LOST = "the claim is somebody else's, or the job is gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a worker wants written about a job that it runs."""
+
+    job: Job
+    # What becomes of the job; None while it runs on.
+    change: Change | None = None
+    entries: Sequence[JobLog] = ()
+    statuses: Sequence[TaskStatus] = ()
+    # Columns that do not touch the claim, such as the progress.
+    values: Mapping[str, Any] = field(default_factory=dict)
+    delete: bool = False
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.change or self.entries or self.statuses or self.values)
+
+
+def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
+    """Write what the reports say of jobs whose claim holds; return how each stands.
+
+    The jobs of those are brought up to date in memory. For a job that was cancelled nothing
+    is written but that its handler has left, where the report is that of its end.
+    """
+    standings = _record(reports, using=using)
+    left = [report.job for report in reports if report.change is not None]
+    concurrency.look_again(left, using=using)
+    return standings
+
+
+@retried
+def _record(reports: Sequence[Report], *, using: str) -> list[Standing]:
+    if not any(report.writes for report in reports):
+        return _stand(reports, _tokens(reports, using, lock=False))
+    with transaction.atomic(using=using):
+        tokens = _tokens(reports, using, lock=True)
+        standings = _stand(reports, tokens)
+        held = _with(reports, standings, Standing.HELD)
+        _insert_entries(held, using)
+        _save_statuses(held, using)
+        _change_jobs(held, tokens, using)
+        _leave(_with(reports, standings, Standing.CANCELLED), using)
+    return standings
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    token: UUID | None
+    status: str
+    now: datetime
+
+
+def _tokens(reports: Sequence[Report], using: str, *, lock: bool) -> dict[int, _Row]:
+    # In one order, so that two workers cannot wait for each other.
+    rows = Job.objects.using(using).filter(pk__in={report.job.pk for report in reports})
+    rows = rows.order_by("pk").annotate(now=DatabaseNow())
+    if lock:
+        rows = rows.select_for_update()
+    found = rows.values_list("pk", "processing_token", "status", "now")
+    return {pk: _Row(token, status, now) for pk, token, status, now in found}
+
+
+def _stand(reports: Sequence[Report], rows: Mapping[int, _Row]) -> list[Standing]:
+    return [_standing(report.job, rows.get(report.job.pk)) for report in reports]
+
+
+def _standing(job: Job, row: _Row | None) -> Standing:
+    if row is None or row.token is None or row.token != job.processing_token:
+        return Standing.LOST
+    return Standing.HELD if row.status == JobStatus.RUNNING else Standing.CANCELLED
+
+
+def _with(
+    reports: Sequence[Report], standings: Sequence[Standing], wanted: Standing
+) -> list[Report]:
+    return [
+        report for report, standing in zip(reports, standings, strict=True) if standing is wanted
+    ]
+
+
+def _insert_entries(reports: Sequence[Report], using: str) -> None:
+    entries = [
+        entry for report in reports if not report.delete for entry in report.entries
+    ]
+    if entries:
+        JobLog.objects.using(using).bulk_create(entries)
+
+
+def _save_statuses(reports: Sequence[Report], using: str) -> None:
+    latest = {
+        (status.job_id, status.task_slug, status.task_id): status
+        for report in reports
+        if not report.delete
+        for status in report.statuses
+    }
+    if not latest:
+        return
+    features = connections[using].features
+    TaskStatus.objects.using(using).bulk_create(
+        list(latest.values()),
+        update_conflicts=True,
+        update_fields=["input", "output", "complete", "total_tried", "total_failed"],
+        unique_fields=["job", "task_slug", "task_id"]
+        if features.supports_update_conflicts_with_target
+        else None,
+    )
+
+
+def _change_jobs(reports: Sequence[Report], rows: Mapping[int, _Row], using: str) -> None:
+    """Write what is alike for several jobs in one statement."""
+    groups: dict[str, list[Report]] = defaultdict(list)
+    for report in reports:
+        if report.change is not None or report.values:
+            groups[_likeness(report)].append(report)
+    for group in groups.values():
+        jobs = Job.objects.using(using).filter(pk__in=[report.job.pk for report in group])
+        if group[0].delete:
+            jobs.delete()
+            continue
+        now = rows[group[0].job.pk].now
+        change = group[0].change
+        values = {**group[0].values, **(change.values(now) if change else {})}
+        jobs.update(**values)
+        for report in group:
+            _bring_up_to_date(report.job, report.change, values)
+
+
+def _likeness(report: Report) -> str:
+    change = report.change
+    alike = change and (
+        change.status, change.output, change.error, change.delay,
+        change.counts_attempt, change.counts_crash,
+    )  # fmt: skip
+    return f"{report.delete} {encode([alike, report.values])}"
+
+
+def _bring_up_to_date(job: Job, change: Change | None, values: Mapping[str, Any]) -> None:
+    counters = {"total_tried", "crashes"}
+    for name, value in values.items():
+        if name not in counters:
+            setattr(job, name, value)
+    if change is not None:
+        job.total_tried += change.counts_attempt
+        job.crashes += change.counts_crash
+
+
+def _leave(reports: Sequence[Report], using: str) -> None:
+    """Let go of cancelled jobs whose handlers have ended."""
+    ended = [report.job for report in reports if report.change is not None]
+    if ended:
+        Job.objects.using(using).filter(pk__in=[job.pk for job in ended]).update(**UNCLAIMED)
+        for job in ended:
+            job.status = JobStatus.CANCELLED

@@ -1,0 +1,93 @@
+"""Jobs of workers that are dead, or too silent to be trusted to be alive."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import transaction
+
+from django_jobs import conf, signals
+from django_jobs.fields import DatabaseNow
+from django_jobs.models import Job, JobLog, JobStatus, LogState
+from django_jobs.queue import concurrency
+from django_jobs.queue.lifecycle import FAILED, READY, UNCLAIMED, move
+from django_jobs.queue.rows import skip_locked
+from django_jobs.queue.transient import retried
+
+BATCH = 500
+
+
+def take_over(*, using: str) -> int:
+    """Make the jobs ready whose lease is over; return how many were taken over.
+
+    It costs them no retry. One that has lost its worker too often fails for good.
+    """
+    taken_over = 0
+    over = Job.objects.using(using).filter(processing_until__lte=DatabaseNow())
+    while over.exists():
+        lost = _take_over_batch(using=using)
+        concurrency.look_again(lost, using=using)
+        failed = [job for job in lost if job.status == JobStatus.FAILED]
+        signals.announce(signals.job_failed, failed)
+        taken_over += len(lost)
+        if len(lost) < BATCH:
+            break
+    return taken_over
+
+
+@retried
+def _take_over_batch(*, using: str) -> list[Job]:
+    with transaction.atomic(using=using):
+        over = Job.objects.using(using).filter(processing_until__lte=DatabaseNow())
+        lost = list(skip_locked(over.order_by("processing_until"))[:BATCH])
+        running = [job for job in lost if job.status == JobStatus.RUNNING]
+        # A cancelled job only kept its claim because its handler might not have left.
+        _release([job for job in lost if job.status == JobStatus.CANCELLED], using)
+        most = conf.get().MAX_CRASHES
+        _give_up([job for job in running if job.crashes + 1 >= most], using)
+        _make_ready([job for job in running if job.crashes + 1 < most], using)
+    return lost
+
+
+def _release(jobs: list[Job], using: str) -> None:
+    if jobs:
+        Job.objects.using(using).filter(pk__in=[job.pk for job in jobs]).update(**UNCLAIMED)
+
+
+def _make_ready(jobs: list[Job], using: str) -> None:
+    for crashes in {job.crashes for job in jobs}:
+        same = [job for job in jobs if job.crashes == crashes]
+        values = {"crashes": crashes + 1, "updated_at": DatabaseNow(), "wait_until": None}
+        rows = Job.objects.using(using).filter(pk__in=[job.pk for job in same])
+        move(rows, READY, **UNCLAIMED, **values)
+        for job in same:
+            job.status, job.crashes = READY, crashes + 1
+    _log(jobs, "The worker was lost; the job runs again.", using)
+
+
+def _give_up(jobs: list[Job], using: str) -> None:
+    for job in jobs:
+        crashes = job.crashes + 1
+        error = {
+            "name": "WorkerLostError",
+            "message": f"The job has lost its worker {crashes} times.",
+            "traceback": "",
+            "cancelled": False,
+        }
+        now = DatabaseNow()
+        rows = Job.objects.using(using).filter(pk=job.pk)
+        values = {"error": error, "crashes": crashes, "completed_at": now, "updated_at": now}
+        move(rows, FAILED, **UNCLAIMED, **values)
+        job.status, job.error, job.crashes = FAILED, error, crashes
+    _log(jobs, "The worker was lost once too often.", using)
+
+
+def _log(jobs: list[Job], message: str, using: str) -> None:
+    entries = [
+        JobLog(
+            job=job, attempt=job.total_tried + 1, state=LogState.MESSAGE, message=message,
+            level=logging.WARNING,
+        )
+        for job in jobs
+    ]  # fmt: skip
+    JobLog.objects.using(using).bulk_create(entries)

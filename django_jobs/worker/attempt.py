@@ -1,0 +1,141 @@
+"""One attempt at a job: what its context, its steps and its executor share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from django.utils import timezone
+
+from django_jobs.exceptions import JobCancelledError
+from django_jobs.models import Job, JobLog, LogState, TaskStatus
+from django_jobs.queue.record import Report, Standing
+from django_jobs.tasks.retry import Retry
+from django_jobs.tasks.task import Declaration
+from django_jobs.worker.decide import Level
+from django_jobs.worker.errors import ClaimLost
+from django_jobs.worker.recorder import write
+from django_jobs.worker.runtime import Runtime
+
+PROGRESS_INTERVAL = 1.0
+
+StepKey = tuple[str, str]
+"""A slug and a task id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The task that a context was given to: what nested steps name as their parent."""
+
+    slug: str
+    task_id: str
+    # The retries of this task or of the next further out that has some.
+    retry: Retry | None
+    # False for a workflow, which is no task of its own.
+    is_step: bool = True
+
+    def inner(self, slug: str, task_id: str, retry: Retry | None) -> Frame:
+        """Return the frame of a step within this one, which inherits its retries."""
+        return Frame(slug, task_id, self.retry if retry is None else retry)
+
+
+class Attempt:
+    """The state of one attempt. Its steps may run in several threads at once."""
+
+    def __init__(
+        self, job: Job, declaration: Declaration[Any, Any], runtime: Runtime,
+        statuses: Mapping[StepKey, TaskStatus],
+    ) -> None:  # fmt: skip
+        self.job = job
+        self.declaration = declaration
+        self.runtime = runtime
+        self.number = job.total_tried + 1
+        self.retry = Retry.from_json(job.retries) if job.retries else declaration.retries
+        self.statuses = dict(statuses)
+        self.lock = threading.Lock()
+        # The steps that succeeded in this attempt.
+        self.done: set[StepKey] = set()
+        # Set where a step of the job asked for the job to be cancelled.
+        self.cancellation: JobCancelledError | None = None
+        self._levels: dict[int, tuple[BaseException, list[Level]]] = {}
+        self._progress = Progress()
+
+    @property
+    def task_status(self) -> Mapping[str, Mapping[str, TaskStatus]]:
+        table: dict[str, dict[str, TaskStatus]] = {}
+        with self.lock:
+            for (slug, task_id), status in self.statuses.items():
+                table.setdefault(slug, {})[task_id] = status
+        return MappingProxyType(table)
+
+    def check(self) -> None:
+        """Raise JobCancelledError where the job was cancelled, ClaimLost where it is not ours."""
+        if self.cancellation is not None:
+            raise self.cancellation
+        self.insist(write(self.runtime.recorder, Report(job=self.job)))
+
+    def insist(self, standing: Standing) -> None:
+        """Raise unless the worker holds the job."""
+        if standing is Standing.CANCELLED:
+            raise JobCancelledError(f"Job {self.job.pk} was cancelled.")
+        if standing is Standing.LOST:
+            raise ClaimLost(f"Job {self.job.pk} is run by another worker now, or was deleted.")
+
+    def log(self, entry: JobLog) -> None:
+        self.runtime.recorder.submit(Report(job=self.job, entries=[entry]))
+
+    def message(self, text: str, level: int, data: Any, frame: Frame) -> JobLog:
+        now = timezone.now()
+        return JobLog(
+            job=self.job, attempt=self.number, state=LogState.MESSAGE,
+            task_slug=frame.slug if frame.is_step else "",
+            task_id=frame.task_id if frame.is_step else "",
+            level=level, message=text, data=data, executed_at=now, completed_at=now,
+        )  # fmt: skip
+
+    def note_failure(self, error: BaseException, level: Level) -> list[Level]:
+        """Add the level that an error goes through on its way out; return all of them."""
+        with self.lock:
+            # The error is kept, or its id could come to stand for another one.
+            _error, levels = self._levels.setdefault(id(error), (error, []))
+            levels.append(level)
+            return levels
+
+    def levels_of(self, error: BaseException) -> list[Level]:
+        with self.lock:
+            return self._levels.get(id(error), (error, []))[1]
+
+    def set_progress(self, progress: dict[str, Any]) -> None:
+        """Have the progress written, at most once a second."""
+        if self._progress.is_due(progress):
+            self.runtime.recorder.submit(Report(job=self.job, values={"progress": progress}))
+
+    def unwritten_progress(self) -> dict[str, Any]:
+        """Return the columns for a progress that came too soon after another."""
+        return self._progress.take_unwritten()
+
+
+@dataclass(slots=True)
+class Progress:
+    """Lets a value through at most once a second, and keeps the last for the end."""
+
+    unwritten: dict[str, Any] | None = None
+    written_at: float = field(default=-PROGRESS_INTERVAL)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_due(self, progress: dict[str, Any]) -> bool:
+        with self.lock:
+            now = time.monotonic()
+            if now - self.written_at < PROGRESS_INTERVAL:
+                self.unwritten = progress
+                return False
+            self.written_at, self.unwritten = now, None
+            return True
+
+    def take_unwritten(self) -> dict[str, Any]:
+        with self.lock:
+            return {} if self.unwritten is None else {"progress": self.unwritten}

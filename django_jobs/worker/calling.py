@@ -1,0 +1,170 @@
+"""Call user code, which may raise anything, hang, and leave its connection in any state."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, close_old_connections, connections, transaction
+
+from django_jobs.exceptions import InvalidInputError, TaskTimeoutError
+from django_jobs.queue.json import normalise
+from django_jobs.tasks.schema import OutputSchema
+from django_jobs.worker.decide import Outcome, Raised, Returned
+from django_jobs.worker.errors import ClaimLost, TimeIsUp
+from django_jobs.worker.watch import time_limit
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from django_jobs.worker.runtime import Runtime
+
+
+class Invocation:
+    """A function, what it is called with, and what is made of its output."""
+
+    def __init__(
+        self,
+        function: Callable[[], Callable[..., Any]],
+        args: tuple[Any, ...],
+        kwargs: Callable[[], Mapping[str, Any]],
+        *,
+        name: str,
+        timeout: timedelta | None = None,
+        output_schema: OutputSchema | None = None,
+    ) -> None:
+        # Both are called late, since importing the one and converting the other can fail.
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.name = name
+        self.timeout = timeout
+        self.output_schema = output_schema
+
+    @property
+    def is_async(self) -> bool:
+        try:
+            return inspect.iscoroutinefunction(self.function())
+        except Exception:
+            # Calling it will raise this again, where it is recorded.
+            return False
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.timeout is None else self.timeout.total_seconds()
+
+    def finish(self, value: Any) -> Any:
+        """Return the output as it is stored; raise InvalidInputError where it cannot be."""
+        if self.output_schema is not None:
+            return self.output_schema.validate(value)
+        try:
+            return normalise(value)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"The output of {self.name} cannot be stored as JSON: {error}"
+            ) from error
+
+    def timed_out(self) -> TaskTimeoutError:
+        return TaskTimeoutError(f"{self.name} ran longer than its timeout of {self.seconds:g} s.")
+
+
+def call(invocation: Invocation, runtime: Runtime) -> Outcome:
+    """Call the function from a thread, to its end, whatever kind it is."""
+    if invocation.is_async:
+        return runtime.wait_for(lambda: acall(invocation, runtime))
+    try:
+        with ExitStack() as stack:
+            if runtime.inline:
+                stack.enter_context(_Savepoint(runtime.using))
+            if invocation.seconds is not None:
+                stack.enter_context(time_limit(invocation.seconds))
+            value = invocation.function()(*invocation.args, **invocation.kwargs())
+        return Returned(invocation.finish(value))
+    except TimeIsUp:
+        return Raised(invocation.timed_out())
+    except BaseException as error:
+        return _raised(error, runtime)
+
+
+async def acall(invocation: Invocation, runtime: Runtime) -> Outcome:
+    """Call the function from an event loop."""
+    if not invocation.is_async:
+        in_thread = sync_to_async(_call_in_thread, thread_sensitive=runtime.inline)
+        return await in_thread(invocation, runtime)
+    try:
+        async with asyncio.timeout(invocation.seconds) as limit:
+            value = await invocation.function()(*invocation.args, **invocation.kwargs())
+        return Returned(invocation.finish(value))
+    except TimeoutError as error:
+        return Raised(invocation.timed_out() if limit.expired() else error)
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return _raised(error, runtime)
+
+
+def _raised(error: BaseException, runtime: Runtime) -> Raised:
+    """Return the error as an outcome; raise on what is not the handler's."""
+    if isinstance(error, ClaimLost):
+        raise error
+    in_main = threading.current_thread() is threading.main_thread()
+    if isinstance(error, KeyboardInterrupt) and in_main:
+        raise error
+    return Raised(error)
+
+
+def _call_in_thread(invocation: Invocation, runtime: Runtime) -> Outcome:
+    try:
+        return call(invocation, runtime)
+    finally:
+        if not runtime.inline:
+            tidy_connections()
+
+
+def tidy_connections() -> None:
+    """Leave no connection of this thread in the state that a handler left it in."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block or not connection.autocommit:
+            _abandon_transaction(connection)
+    close_old_connections()
+
+
+def _abandon_transaction(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection although it is in a transaction, which `close` alone puts off."""
+    connection.in_atomic_block = False
+    connection.atomic_blocks.clear()
+    connection.savepoint_ids.clear()
+    connection.run_on_commit.clear()
+    connection.needs_rollback = False
+    connection.close()
+
+
+class _Savepoint:
+    """Keeps the caller's transaction usable when a handler's database error has broken it.
+
+    What a handler wrote before it raised anything else stays, as it would in a worker.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    def __enter__(self) -> None:
+        self.connection = transaction.get_connection(self.using)
+        self.atomic = (
+            transaction.atomic(using=self.using) if self.connection.in_atomic_block else None
+        )
+        if self.atomic is not None:
+            self.atomic.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if self.atomic is None:
+            return
+        broken = isinstance(error, DatabaseError) or self.connection.needs_rollback
+        self.atomic.__exit__(*((kind, error, trace) if broken else (None, None, None)))

@@ -1,0 +1,220 @@
+"""Run one claimed job: begin → call → decide → record → announce."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+from django.utils import timezone
+
+from django_jobs import conf, signals
+from django_jobs.exceptions import JobCancelledError, RetryLater, UnknownTaskError
+from django_jobs.models import SINGLE_TASK_ID, Job, JobLog, JobStatus, TaskStatus
+from django_jobs.queue import lifecycle
+from django_jobs.queue.lifecycle import Change
+from django_jobs.queue.record import Report, Standing
+from django_jobs.tasks import registry
+from django_jobs.tasks.task import Declaration, Workflow
+from django_jobs.worker import callbacks
+from django_jobs.worker.attempt import Attempt, Frame, StepKey
+from django_jobs.worker.calling import Invocation, acall, call
+from django_jobs.worker.context import JobContext
+from django_jobs.worker.decide import Level, Outcome, Raised, Returned, decide
+from django_jobs.worker.errors import ClaimLost, describe
+from django_jobs.worker.recorder import write
+from django_jobs.worker.runtime import Runtime
+from django_jobs.worker.steps import log_entry
+
+# How long a job whose slug is unknown waits before it is looked at again.
+UNKNOWN_TASK_PAUSE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An attempt that is under way."""
+
+    attempt: Attempt
+    context: JobContext
+    invocation: Invocation
+    started_at: datetime
+
+
+def execute(
+    job: Job, runtime: Runtime, statuses: Mapping[StepKey, TaskStatus] | None = None
+) -> str | None:
+    """Run a claimed job in this thread; return what `jobs.run` reports of it.
+
+    Returns None where the claim was lost. `statuses` are the steps of earlier attempts.
+    """
+    declaration = registry.find(job.slug)
+    if declaration is None:
+        return _refuse_unknown(job, runtime)
+    run = _begin(job, declaration, runtime, statuses or {})
+    if declaration.atomic:
+        return _execute_atomically(run)
+    try:
+        return _end(run, call(run.invocation, runtime))
+    except ClaimLost:
+        return _abandon(run)
+
+
+async def aexecute(
+    job: Job, runtime: Runtime, statuses: Mapping[StepKey, TaskStatus] | None = None
+) -> str | None:
+    """See execute(); for a handler that is a coroutine function, on its event loop."""
+    run = _begin(job, registry.get(job.slug), runtime, statuses or {})
+    in_thread = sync_to_async(_end, thread_sensitive=runtime.inline)
+    try:
+        return await in_thread(run, await acall(run.invocation, runtime))
+    except ClaimLost:
+        return _abandon(run)
+
+
+def _end(run: Run, outcome: Outcome) -> str | None:
+    change, report = _conclude(run, outcome)
+    standing = write(run.attempt.runtime.recorder, report)
+    return _announce(run, change, standing)
+
+
+def runs_on_event_loop(job: Job) -> bool:
+    declaration = registry.find(job.slug)
+    return declaration is not None and _invocation(declaration, (), job).is_async
+
+
+def _begin(
+    job: Job, declaration: Declaration[Any, Any], runtime: Runtime,
+    statuses: Mapping[StepKey, TaskStatus],
+) -> Run:  # fmt: skip
+    attempt = Attempt(job, declaration, runtime, statuses)
+    is_task = not isinstance(declaration, Workflow)
+    frame = Frame(job.slug, SINGLE_TASK_ID, attempt.retry, is_step=is_task)
+    context = JobContext(attempt, frame, job.input)
+    arguments = (context,) if declaration.takes_context else ()
+    signals.announce(signals.job_started, [job])
+    return Run(attempt, context, _invocation(declaration, arguments, job), timezone.now())
+
+
+def _invocation(
+    declaration: Declaration[Any, Any], arguments: tuple[Any, ...], job: Job
+) -> Invocation:
+    return Invocation(
+        lambda: declaration.function,
+        arguments,
+        lambda: declaration.input_schema.restore(job.input),
+        name=f"the {declaration.kind} {declaration.slug!r}",
+        timeout=declaration.timeout,
+        output_schema=declaration.output_schema,
+    )
+
+
+def _conclude(run: Run, outcome: Outcome) -> tuple[Change, Report]:
+    """Decide what becomes of the job, and put together what is written of it."""
+    attempt = run.attempt
+    outcome = _settled(attempt, outcome)
+    change = decide(outcome, Level(attempt.retry, attempt.number))
+    return change, Report(
+        job=attempt.job,
+        change=change,
+        entries=_entries(run, outcome, change),
+        values=attempt.unwritten_progress(),
+        delete=change.status is JobStatus.SUCCESSFUL and conf.get().DELETE_JOB_ON_COMPLETE,
+    )
+
+
+def _settled(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return the outcome with what its steps know of it."""
+    if attempt.cancellation is not None:
+        return Raised(attempt.cancellation)
+    if isinstance(outcome, Raised):
+        return Raised(outcome.error, attempt.levels_of(outcome.error))
+    return outcome
+
+
+def _entries(run: Run, outcome: Outcome, change: Change) -> list[JobLog]:
+    attempt = run.attempt
+    if isinstance(outcome, Raised) and isinstance(outcome.error, RetryLater):
+        frame = run.context._frame
+        return [attempt.message(change.message, logging.INFO, None, frame)]
+    is_workflow = isinstance(attempt.declaration, Workflow)
+    if is_workflow and (isinstance(outcome, Returned) or _logged_by_a_step(outcome)):
+        return []
+    entry = log_entry(
+        attempt, outcome, slug=attempt.job.slug, task_id="" if is_workflow else SINGLE_TASK_ID,
+        input=attempt.job.input, started_at=run.started_at,
+    )  # fmt: skip
+    return [entry]
+
+
+def _logged_by_a_step(outcome: Raised) -> bool:
+    return bool(outcome.levels) or isinstance(outcome.error, JobCancelledError)
+
+
+def _announce(run: Run, change: Change, standing: Standing) -> str | None:
+    job, declaration = run.attempt.job, run.attempt.declaration
+    if standing is Standing.LOST:
+        return _abandon(run)
+    if standing is Standing.CANCELLED:
+        return lifecycle.FINAL
+    if change.signal is not None:
+        signals.announce(change.signal, [job])
+    if change.status is JobStatus.SUCCESSFUL:
+        callbacks.on_success(declaration, run.context)
+    elif change.counts_attempt:
+        callbacks.on_fail(declaration, run.context)
+    return change.result
+
+
+def _abandon(run: Run) -> None:
+    """Say that what the handler did was not recorded, since the job is somebody else's."""
+    signals.announce(signals.claim_lost, [run.attempt.job])
+
+
+def _refuse_unknown(job: Job, runtime: Runtime) -> str | None:
+    """Give a job back that a newer deployment may know; fail it when that has not come."""
+    message = (
+        f"No task or workflow is registered as {job.slug!r} in this worker. Deploy the code "
+        "that declares it, then retry the job."
+    )
+    if timezone.now() - job.created_at < conf.get().UNKNOWN_TASK_GRACE:
+        change = lifecycle.postpone(UNKNOWN_TASK_PAUSE, message)
+    else:
+        change = lifecycle.fail(describe(UnknownTaskError(message)))
+    standing = write(runtime.recorder, Report(job=job, change=change))
+    if standing is not Standing.HELD:
+        return None
+    if change.signal is not None:
+        signals.announce(change.signal, [job])
+    return change.result
+
+
+def _execute_atomically(run: Run) -> str | None:
+    """Run the handler so that its own writes and the record of its success commit together."""
+    runtime = run.attempt.runtime
+    outcome: Outcome
+    try:
+        with runtime.recording_directly() as recorder, transaction.atomic(runtime.using):
+            outcome = call(run.invocation, runtime)
+            change, report = _conclude(run, outcome)
+            if change.status is not JobStatus.SUCCESSFUL:
+                raise _RollBack
+            standing = write(recorder, report)
+            if standing is not Standing.HELD:
+                raise _RollBack
+        return _announce(run, change, standing)
+    except ClaimLost:
+        return _abandon(run)
+    except _RollBack:
+        pass
+    except Exception as error:
+        # The commit itself failed, by a deferred constraint for example.
+        outcome = Raised(error)
+    return _end(run, outcome)
+
+
+class _RollBack(Exception):
+    """Leaves the transaction of an atomic handler whose work must not stay."""

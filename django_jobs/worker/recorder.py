@@ -1,0 +1,92 @@
+"""Who writes what the handlers of a worker report.
+
+Handlers run in many threads, each with a connection of its own only where it uses the
+database. What they report is written by one thread, on one connection, in batches: whatever
+has come in while the batch before was being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from django_jobs.queue.record import Report, Standing, record
+
+# Bounds how long the first of a batch waits for the statement to be built.
+MOST_AT_ONCE = 500
+
+
+class Recorder(Protocol):
+    def submit(self, report: Report) -> Future[Standing]:
+        """Have the report written; the future tells how the worker stands to the job."""
+
+
+def write(recorder: Recorder, report: Report) -> Standing:
+    """Have the report written, and wait for it."""
+    return recorder.submit(report).result()
+
+
+class DirectRecorder:
+    """Writes at once, in the thread and on the connection of the caller."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    def submit(self, report: Report) -> Future[Standing]:
+        future: Future[Standing] = Future()
+        future.set_result(record([report], using=self.using)[0])
+        return future
+
+
+class BatchRecorder:
+    """Collects reports from all threads for the one that serves it."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self._inbox: SimpleQueue[tuple[Report, Future[Standing]] | None] = SimpleQueue()
+
+    def submit(self, report: Report) -> Future[Standing]:
+        future: Future[Standing] = Future()
+        self._inbox.put((report, future))
+        return future
+
+    def wake(self) -> None:
+        """Let `serve` look at its condition again."""
+        self._inbox.put(None)
+
+    def serve(self, until: Callable[[], bool]) -> None:
+        """Write what comes in until the condition holds; call `wake` when it may."""
+        while not until():
+            batch = self._collect()
+            if batch:
+                self._write(batch)
+
+    def _collect(self) -> list[tuple[Report, Future[Standing]]]:
+        batch = []
+        item = self._inbox.get()
+        while True:
+            if item is not None:
+                batch.append(item)
+            if len(batch) == MOST_AT_ONCE:
+                return batch
+            try:
+                item = self._inbox.get_nowait()
+            except Empty:
+                return batch
+
+    def _write(self, batch: list[tuple[Report, Future[Standing]]]) -> None:
+        reports = [report for report, _future in batch]
+        try:
+            standings = record(reports, using=self.using)
+        except Exception as error:
+            if len(batch) > 1:
+                # One report that cannot be stored must not take the others with it.
+                for item in batch:
+                    self._write([item])
+                return
+            batch[0][1].set_exception(error)
+            return
+        for (_report, future), standing in zip(batch, standings, strict=True):
+            future.set_result(standing)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from django.db import connection, connections
+
+from tests.databases import url_of
+from tests.processes import Process
+
+
+class RunJobs(Protocol):
+    def __call__(self, *args: str, **env: str) -> Process: ...
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("only_on"):
+        if connection.vendor not in marker.args:
+            pytest.skip(f"runs on {', '.join(marker.args)} only")
+
+
+@pytest.fixture(autouse=True)
+def isolated_registry() -> Iterator[None]:
+    """Forget the tasks that a test declares when it ends."""
+    from django_jobs.tasks import registry
+
+    with registry.isolated():
+        yield
+
+
+@pytest.fixture
+def vendor() -> str:
+    """The database that the suite runs on: sqlite, postgresql or mysql."""
+    return connection.vendor
+
+
+@pytest.fixture
+def worker_env(transactional_db: None) -> dict[str, str]:
+    """The environment in which another process uses this test's database."""
+    return {
+        **os.environ,
+        "DATABASE_URL": url_of(connection.settings_dict),
+        "OTHER_DATABASE_URL": url_of(connections["other"].settings_dict),
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@pytest.fixture
+def runjobs(worker_env: dict[str, str], tmp_path: Path) -> Iterator[RunJobs]:
+    """Start ``manage.py runjobs`` with these arguments; it ends with the test."""
+    started: list[Process] = []
+
+    def start(*args: str, **env: str) -> Process:
+        output = tmp_path / f"runjobs-{len(started)}.log"
+        process = Process("runjobs", *args, env=worker_env | env, output=output)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stop()
