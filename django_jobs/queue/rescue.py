@@ -8,7 +8,7 @@ from django.db import transaction
 
 from django_jobs import conf, signals
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobLog, JobStatus, LogState
+from django_jobs.models import Job, JobLog, JobStatus, LogState, Worker
 from django_jobs.queue import concurrency
 from django_jobs.queue.lifecycle import FAILED, READY, UNCLAIMED, move
 from django_jobs.queue.rows import skip_locked
@@ -33,6 +33,13 @@ def take_over(*, using: str) -> int:
         if len(lost) < BATCH:
             break
     return taken_over
+
+
+def end_leases(worker: Worker, *, using: str) -> None:
+    """End the leases of a worker that is known to be dead, and forget it."""
+    held = Job.objects.using(using).filter(worker=worker, processing_until__isnull=False)
+    held.update(processing_until=DatabaseNow())
+    Worker.objects.using(using).filter(pk=worker.pk).delete()
 
 
 @retried

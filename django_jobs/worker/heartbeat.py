@@ -11,6 +11,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job
+from django_jobs.worker.membership import Membership
 
 logger = logging.getLogger("django_jobs.heartbeat")
 
@@ -18,9 +19,12 @@ logger = logging.getLogger("django_jobs.heartbeat")
 class Heartbeat:
     """Renews the leases of its jobs from a thread of its own, one statement for all of them."""
 
-    def __init__(self, using: str, lease: timedelta) -> None:
+    def __init__(
+        self, using: str, lease: timedelta, membership: Membership | None = None
+    ) -> None:
         self.using = using
         self.lease = lease
+        self.membership = membership
         self._jobs: dict[int, Job] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -49,7 +53,9 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            self.renew()
+            renewed = self.renew()
+            if self.membership is not None:
+                self.membership.beat(renewed)
         except (DatabaseError, InterfaceError):
             logger.exception("The leases could not be renewed; it will be tried again")
             connections[self.using].close()
