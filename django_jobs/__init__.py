@@ -10,93 +10,123 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from django_jobs import jobs as jobs
+    import django_jobs.jobs as jobs
     from django_jobs.exceptions import (
-        DuplicateJobError as DuplicateJobError,
-    )
-    from django_jobs.exceptions import (
-        EventTimeoutError as EventTimeoutError,
-    )
-    from django_jobs.exceptions import (
-        InvalidInputError as InvalidInputError,
-    )
-    from django_jobs.exceptions import (
-        JobCancelledError as JobCancelledError,
-    )
-    from django_jobs.exceptions import (
-        JobsError as JobsError,
-    )
-    from django_jobs.exceptions import (
-        RetryLater as RetryLater,
-    )
-    from django_jobs.exceptions import (
-        TaskTimeoutError as TaskTimeoutError,
-    )
-    from django_jobs.exceptions import (
-        UnknownTaskError as UnknownTaskError,
-    )
-    from django_jobs.exceptions import (
-        WorkerLostError as WorkerLostError,
+        DuplicateJobError,
+        EventTimeoutError,
+        InvalidInputError,
+        JobCancelledError,
+        JobsError,
+        RetryLater,
+        TaskTimeoutError,
+        UnknownTaskError,
+        WorkerLostError,
     )
     from django_jobs.tasks.declare import (
-        register_task as register_task,
+        register_task,
+        register_workflow,
+        task,
+        workflow,
     )
-    from django_jobs.tasks.declare import (
-        register_workflow as register_workflow,
+    from django_jobs.tasks.options import (
+        Concurrency,
     )
-    from django_jobs.tasks.declare import task as task
-    from django_jobs.tasks.declare import workflow as workflow
-    from django_jobs.tasks.options import Concurrency as Concurrency
-    from django_jobs.tasks.retry import Retry as Retry
-    from django_jobs.tasks.schedule import EnqueueSchedule as EnqueueSchedule
-    from django_jobs.tasks.schedule import Schedule as Schedule
-    from django_jobs.tasks.schedule import SkipSchedule as SkipSchedule
-    from django_jobs.tasks.task import Task as Task
-    from django_jobs.tasks.task import Workflow as Workflow
-    from django_jobs.worker.context import JobContext as JobContext
-    from django_jobs.worker.pipeline import Step as Step
-    from django_jobs.worker.pipeline import workflow_from_steps as workflow_from_steps
+    from django_jobs.tasks.retry import (
+        Retry,
+    )
+    from django_jobs.tasks.schedule import (
+        EnqueueSchedule,
+        Schedule,
+        SkipSchedule,
+    )
+    from django_jobs.tasks.task import (
+        Task,
+        Workflow,
+    )
+    from django_jobs.worker.context import (
+        JobContext,
+    )
+    from django_jobs.worker.pipeline import (
+        Step,
+        workflow_from_steps,
+    )
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "jobs": "django_jobs.jobs",
-    "task": "django_jobs.tasks.declare",
-    "workflow": "django_jobs.tasks.declare",
-    "register_task": "django_jobs.tasks.declare",
-    "register_workflow": "django_jobs.tasks.declare",
-    "workflow_from_steps": "django_jobs.worker.pipeline",
-    "Step": "django_jobs.worker.pipeline",
-    "Task": "django_jobs.tasks.task",
-    "Workflow": "django_jobs.tasks.task",
-    "Retry": "django_jobs.tasks.retry",
-    "Concurrency": "django_jobs.tasks.options",
-    "Schedule": "django_jobs.tasks.schedule",
-    "SkipSchedule": "django_jobs.tasks.schedule",
-    "EnqueueSchedule": "django_jobs.tasks.schedule",
-    "JobContext": "django_jobs.worker.context",
-    "JobsError": "django_jobs.exceptions",
-    "InvalidInputError": "django_jobs.exceptions",
-    "UnknownTaskError": "django_jobs.exceptions",
-    "JobCancelledError": "django_jobs.exceptions",
-    "RetryLater": "django_jobs.exceptions",
-    "DuplicateJobError": "django_jobs.exceptions",
-    "TaskTimeoutError": "django_jobs.exceptions",
-    "WorkerLostError": "django_jobs.exceptions",
-    "EventTimeoutError": "django_jobs.exceptions",
-}
+__all__ = [
+    "Concurrency",
+    "DuplicateJobError",
+    "EnqueueSchedule",
+    "EventTimeoutError",
+    "InvalidInputError",
+    "JobCancelledError",
+    "JobContext",
+    "JobsError",
+    "Retry",
+    "RetryLater",
+    "Schedule",
+    "SkipSchedule",
+    "Step",
+    "Task",
+    "TaskTimeoutError",
+    "UnknownTaskError",
+    "WorkerLostError",
+    "Workflow",
+    "__version__",
+    "jobs",
+    "register_task",
+    "register_workflow",
+    "task",
+    "workflow",
+    "workflow_from_steps",
+]
 
-__all__ = ["__version__", *_HOMES]
+_HOMES = {
+    "django_jobs.exceptions": (
+        "DuplicateJobError",
+        "EventTimeoutError",
+        "InvalidInputError",
+        "JobCancelledError",
+        "JobsError",
+        "RetryLater",
+        "TaskTimeoutError",
+        "UnknownTaskError",
+        "WorkerLostError",
+    ),
+    "django_jobs.tasks.declare": (
+        "register_task",
+        "register_workflow",
+        "task",
+        "workflow",
+    ),
+    "django_jobs.tasks.options": ("Concurrency",),
+    "django_jobs.tasks.retry": ("Retry",),
+    "django_jobs.tasks.schedule": (
+        "EnqueueSchedule",
+        "Schedule",
+        "SkipSchedule",
+    ),
+    "django_jobs.tasks.task": (
+        "Task",
+        "Workflow",
+    ),
+    "django_jobs.worker.context": ("JobContext",),
+    "django_jobs.worker.pipeline": (
+        "Step",
+        "workflow_from_steps",
+    ),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(_HOMES[name])
-    value = home if name == "jobs" else getattr(home, name)
-    globals()[name] = value
-    return value
+    if name == "jobs":
+        return import_module("django_jobs.jobs")
+    for module, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(module), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -12,7 +12,8 @@ class DjangoJobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_jobs import checks, conf, signals, sqlite
+        from django_jobs import checks, conf, signals
+        from django_jobs.queue import sqlite
 
         checks.connect()
         signals.connect()

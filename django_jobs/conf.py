@@ -148,9 +148,7 @@ class Settings:
     MAX_CRASHES: int = _key(_at_least_one, 3)
     POLL_INTERVAL: timedelta = _key(_positive_duration, timedelta(seconds=1))
     # How long finished jobs stay, by status; a status that is not named stays for ever.
-    RETENTION: Mapping[str, timedelta] = field(
-        default_factory=dict, metadata={"read": _retention}
-    )
+    RETENTION: Mapping[str, timedelta] = field(default_factory=dict, metadata={"read": _retention})
     DELETE_JOB_ON_COMPLETE: bool = _key(_boolean, False)
     PROCESSING_ORDER: Any = _key(_processing_order, None)
     # Whether log entries of nested tasks name the task that ran them.

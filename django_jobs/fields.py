@@ -10,7 +10,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models.functions import Now
 
 
-class KeyField(models.CharField):
+class KeyField(models.CharField):  # type: ignore[type-arg]
     """Text that is compared as it is, also by MySQL and MariaDB.
 
     Their usual collations hold "A" and "a", and often "a" and "a ", for the same key.
@@ -45,8 +45,8 @@ class _OnlyNotNull:
     ) -> str | None:
         if not schema_editor.connection.features.supports_partial_indexes:
             return None
-        column = model._meta.get_field(self.not_null).column
-        return f"{schema_editor.quote_name(column)} IS NOT NULL"
+        column = model._meta.get_field(self.not_null).column  # type: ignore[union-attr]
+        return f"{schema_editor.quote_name(str(column))} IS NOT NULL"
 
 
 class NotNullIndex(_OnlyNotNull, models.Index):

@@ -157,7 +157,7 @@ class Job(models.Model):
     )  # fmt: skip
     crashes = models.PositiveSmallIntegerField(_("workers lost"), default=0, editable=False)
 
-    concurrency_key = KeyField(_("concurrency key"), max_length=255, null=True, blank=True)  # noqa: DJ001
+    concurrency_key = KeyField(_("concurrency key"), max_length=255, null=True, blank=True)
     concurrency_limit = models.PositiveIntegerField(
         _("concurrency limit"), null=True, editable=False,
         help_text=_("How many jobs with this key may run at once; empty: any number."),
@@ -398,9 +398,7 @@ class JobLog(models.Model):
 
     State = LogState
 
-    job = models.ForeignKey(
-        Job, models.CASCADE, related_name="log_entries", verbose_name=_("job")
-    )
+    job = models.ForeignKey(Job, models.CASCADE, related_name="log_entries", verbose_name=_("job"))
     attempt = models.PositiveIntegerField(
         _("attempt"), default=0, help_text=_("The job's attempt, from 1; 0 before the first.")
     )
@@ -443,7 +441,7 @@ class Queue(models.Model):
         verbose_name_plural = _("queues")
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class Worker(models.Model):
@@ -456,9 +454,7 @@ class Worker(models.Model):
     boot_id = models.CharField(max_length=64, blank=True, default="", editable=False)
     pid_namespace = models.CharField(max_length=64, blank=True, default="", editable=False)
     process_start = models.CharField(max_length=64, blank=True, default="", editable=False)
-    queues = models.JSONField(
-        _("queues"), default=list, help_text=_("Empty: all of them.")
-    )
+    queues = models.JSONField(_("queues"), default=list, help_text=_("Empty: all of them."))
     started_at = models.DateTimeField(_("started at"))
     last_heartbeat_at = models.DateTimeField(_("last heartbeat"), db_index=True)
     jobs_running = models.PositiveIntegerField(_("jobs running"), default=0)

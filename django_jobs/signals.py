@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.dispatch import Signal
+from django.utils.timezone import localtime
 
 if TYPE_CHECKING:
     from django_jobs.models import Job
@@ -33,16 +34,12 @@ claim_lost = Signal()
 
 def announce(signal: Signal, jobs: Iterable[Job]) -> None:
     """Send `signal` for each job."""
-    from django_jobs.models import Job
-
     for job in jobs:
-        signal.send_robust(sender=Job, job=job)
+        signal.send_robust(sender=type(job), job=job)
 
 
 def _log_enqueued(*, job: Job, **kwargs: Any) -> None:
-    logger.debug(
-        "Job %s %s enqueued on %s", job.pk, job.slug, job.queue, extra={"job_id": job.pk}
-    )
+    logger.debug("Job %s %s enqueued on %s", job.pk, job.slug, job.queue, extra={"job_id": job.pk})
 
 
 def _log_started(*, job: Job, **kwargs: Any) -> None:
@@ -65,7 +62,7 @@ def _log_failed(*, job: Job, **kwargs: Any) -> None:
 def _log_retried(*, job: Job, **kwargs: Any) -> None:
     logger.warning(
         "Job %s %s will run again%s: %s", job.pk, job.slug,
-        f" at {job.wait_until:%H:%M:%S}" if job.wait_until else "", _error(job),
+        f" at {localtime(job.wait_until):%H:%M:%S}" if job.wait_until else "", _error(job),
         extra={"job_id": job.pk},
     )  # fmt: skip
 

@@ -6,192 +6,700 @@ import django.db.models.deletion
 import django.db.models.expressions
 import django.db.models.functions.comparison
 import django.utils.timezone
-import django_jobs.fields
 from django.db import migrations, models
+
+import django_jobs.fields
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='JobSchedule',
+            name="JobSchedule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', django_jobs.fields.KeyField(max_length=255, verbose_name='task or workflow')),
-                ('cron', models.CharField(help_text='5 fields, or 6 with seconds first, or a form such as @daily.', max_length=255, verbose_name='cron')),
-                ('queue', django_jobs.fields.KeyField(default='default', max_length=255, verbose_name='queue')),
-                ('timezone', models.CharField(blank=True, default='', max_length=64, verbose_name='time zone')),
-                ('input', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder, verbose_name='input')),
-                ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('last_run_at', models.DateTimeField(blank=True, null=True, verbose_name='last run')),
-                ('next_run_at', models.DateTimeField(blank=True, null=True, verbose_name='next run')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slug",
+                    django_jobs.fields.KeyField(max_length=255, verbose_name="task or workflow"),
+                ),
+                (
+                    "cron",
+                    models.CharField(
+                        help_text="5 fields, or 6 with seconds first, or a form such as @daily.",
+                        max_length=255,
+                        verbose_name="cron",
+                    ),
+                ),
+                (
+                    "queue",
+                    django_jobs.fields.KeyField(
+                        default="default", max_length=255, verbose_name="queue"
+                    ),
+                ),
+                (
+                    "timezone",
+                    models.CharField(
+                        blank=True, default="", max_length=64, verbose_name="time zone"
+                    ),
+                ),
+                (
+                    "input",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        verbose_name="input",
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "last_run_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last run"),
+                ),
+                (
+                    "next_run_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="next run"),
+                ),
             ],
             options={
-                'verbose_name': 'schedule',
-                'verbose_name_plural': 'schedules',
+                "verbose_name": "schedule",
+                "verbose_name_plural": "schedules",
             },
         ),
         migrations.CreateModel(
-            name='Queue',
+            name="Queue",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', django_jobs.fields.KeyField(max_length=255, unique=True, verbose_name='name')),
-                ('paused', models.BooleanField(default=False, verbose_name='paused')),
-                ('paused_at', models.DateTimeField(blank=True, null=True, verbose_name='paused at')),
-                ('paused_by', models.CharField(blank=True, default='', max_length=255, verbose_name='paused by')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "name",
+                    django_jobs.fields.KeyField(max_length=255, unique=True, verbose_name="name"),
+                ),
+                ("paused", models.BooleanField(default=False, verbose_name="paused")),
+                (
+                    "paused_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="paused at"),
+                ),
+                (
+                    "paused_by",
+                    models.CharField(
+                        blank=True, default="", max_length=255, verbose_name="paused by"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'queue',
-                'verbose_name_plural': 'queues',
+                "verbose_name": "queue",
+                "verbose_name_plural": "queues",
             },
         ),
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('host', models.CharField(max_length=255, verbose_name='host')),
-                ('pid', models.PositiveIntegerField(verbose_name='process id')),
-                ('boot_id', models.CharField(blank=True, default='', editable=False, max_length=64)),
-                ('pid_namespace', models.CharField(blank=True, default='', editable=False, max_length=64)),
-                ('process_start', models.CharField(blank=True, default='', editable=False, max_length=64)),
-                ('queues', models.JSONField(default=list, help_text='Empty: all of them.', verbose_name='queues')),
-                ('started_at', models.DateTimeField(verbose_name='started at')),
-                ('last_heartbeat_at', models.DateTimeField(db_index=True, verbose_name='last heartbeat')),
-                ('jobs_running', models.PositiveIntegerField(default=0, verbose_name='jobs running')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("host", models.CharField(max_length=255, verbose_name="host")),
+                ("pid", models.PositiveIntegerField(verbose_name="process id")),
+                (
+                    "boot_id",
+                    models.CharField(blank=True, default="", editable=False, max_length=64),
+                ),
+                (
+                    "pid_namespace",
+                    models.CharField(blank=True, default="", editable=False, max_length=64),
+                ),
+                (
+                    "process_start",
+                    models.CharField(blank=True, default="", editable=False, max_length=64),
+                ),
+                (
+                    "queues",
+                    models.JSONField(
+                        default=list, help_text="Empty: all of them.", verbose_name="queues"
+                    ),
+                ),
+                ("started_at", models.DateTimeField(verbose_name="started at")),
+                (
+                    "last_heartbeat_at",
+                    models.DateTimeField(db_index=True, verbose_name="last heartbeat"),
+                ),
+                (
+                    "jobs_running",
+                    models.PositiveIntegerField(default=0, verbose_name="jobs running"),
+                ),
             ],
             options={
-                'verbose_name': 'worker',
-                'verbose_name_plural': 'workers',
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
             },
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', django_jobs.fields.KeyField(max_length=255, verbose_name='task or workflow')),
-                ('kind', models.CharField(choices=[('task', 'task'), ('workflow', 'workflow')], default='task', max_length=16, verbose_name='kind')),
-                ('queue', django_jobs.fields.KeyField(default='default', max_length=255, verbose_name='queue')),
-                ('priority', models.SmallIntegerField(default=0, help_text='From −100 to 100, higher first.', validators=[django.core.validators.MinValueValidator(-100), django.core.validators.MaxValueValidator(100)], verbose_name='priority')),
-                ('input', models.JSONField(default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder, verbose_name='input')),
-                ('output', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True, verbose_name='output')),
-                ('meta', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder, help_text="The application's own notes on the job.", verbose_name='meta')),
-                ('status', models.CharField(choices=[('ready', 'ready'), ('running', 'running'), ('waiting', 'waiting'), ('successful', 'successful'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='ready', max_length=16, verbose_name='status')),
-                ('wait_until', models.DateTimeField(blank=True, help_text='Empty: at once.', null=True, verbose_name='wait until')),
-                ('total_tried', models.PositiveIntegerField(default=0, verbose_name='total tried')),
-                ('error', models.JSONField(blank=True, null=True, verbose_name='error')),
-                ('progress', models.JSONField(blank=True, null=True, verbose_name='progress')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created at')),
-                ('started_at', models.DateTimeField(editable=False, help_text='When the last attempt began.', null=True, verbose_name='started at')),
-                ('completed_at', models.DateTimeField(editable=False, null=True, verbose_name='completed at')),
-                ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='updated at')),
-                ('processing_until', models.DateTimeField(editable=False, null=True, verbose_name='lease until')),
-                ('processing_token', models.UUIDField(editable=False, null=True, verbose_name='claim token')),
-                ('crashes', models.PositiveSmallIntegerField(default=0, editable=False, verbose_name='workers lost')),
-                ('concurrency_key', django_jobs.fields.KeyField(blank=True, max_length=255, null=True, verbose_name='concurrency key')),
-                ('concurrency_limit', models.PositiveIntegerField(editable=False, help_text='How many jobs with this key may run at once; empty: any number.', null=True, verbose_name='concurrency limit')),
-                ('slot', models.PositiveIntegerField(default=0, editable=False, verbose_name='place')),
-                ('gate', models.SmallIntegerField(choices=[(0, 'open, unless it has to wait until a time'), (1, 'open, its time has come'), (2, 'waiting for its concurrency key')], default=0, editable=False, verbose_name='gate')),
-                ('unique_key', models.CharField(editable=False, max_length=64, null=True)),
-                ('retries', models.JSONField(editable=False, null=True, verbose_name='retries')),
-                ('due_at', models.GeneratedField(db_persist=True, expression=django.db.models.functions.comparison.Coalesce('wait_until', 'created_at'), output_field=models.DateTimeField(), verbose_name='due at')),
-                ('claim_rank', models.GeneratedField(db_persist=True, expression=models.Case(models.When(models.Q(('status', 'ready'), models.Q(('gate', 1), models.Q(('gate', 0), ('wait_until__isnull', True)), _connector='OR')), then=django.db.models.expressions.CombinedExpression(models.F('priority'), '*', models.Value(-1)))), output_field=models.SmallIntegerField())),
-                ('wake_at', models.GeneratedField(db_persist=True, expression=models.Case(models.When(gate=0, status__in=('ready', 'waiting'), then='wait_until')), output_field=models.DateTimeField())),
-                ('line_key', models.GeneratedField(db_persist=True, expression=models.Case(models.When(models.Q(('concurrency_limit__isnull', False), ('status', 'ready'), models.Q(models.Q(('gate', 0), _negated=True), ('wait_until__isnull', True), _connector='OR')), then='concurrency_key')), output_field=django_jobs.fields.KeyField(max_length=255))),
-                ('line_rank', models.GeneratedField(db_persist=True, expression=models.Case(models.When(gate=2, status='ready', then=django.db.models.expressions.CombinedExpression(models.F('priority'), '*', models.Value(-1)))), output_field=models.SmallIntegerField())),
-                ('held_key', models.GeneratedField(db_persist=True, expression=models.Case(models.When(concurrency_limit__isnull=False, processing_token__isnull=False, then='concurrency_key')), output_field=django_jobs.fields.KeyField(max_length=255))),
-                ('unfinished_key', models.GeneratedField(db_persist=True, expression=models.Case(models.When(status__in=('ready', 'running', 'waiting'), then='unique_key')), output_field=models.CharField(max_length=64))),
-                ('parent', models.ForeignKey(blank=True, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='children', to='django_jobs.job', verbose_name='parent')),
-                ('worker', models.ForeignKey(db_constraint=False, db_index=False, editable=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='jobs', to='django_jobs.worker', verbose_name='worker')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "slug",
+                    django_jobs.fields.KeyField(max_length=255, verbose_name="task or workflow"),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("task", "task"), ("workflow", "workflow")],
+                        default="task",
+                        max_length=16,
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "queue",
+                    django_jobs.fields.KeyField(
+                        default="default", max_length=255, verbose_name="queue"
+                    ),
+                ),
+                (
+                    "priority",
+                    models.SmallIntegerField(
+                        default=0,
+                        help_text="From −100 to 100, higher first.",
+                        validators=[
+                            django.core.validators.MinValueValidator(-100),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                        verbose_name="priority",
+                    ),
+                ),
+                (
+                    "input",
+                    models.JSONField(
+                        default=dict,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        verbose_name="input",
+                    ),
+                ),
+                (
+                    "output",
+                    models.JSONField(
+                        blank=True,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        null=True,
+                        verbose_name="output",
+                    ),
+                ),
+                (
+                    "meta",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        help_text="The application's own notes on the job.",
+                        verbose_name="meta",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("ready", "ready"),
+                            ("running", "running"),
+                            ("waiting", "waiting"),
+                            ("successful", "successful"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="ready",
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                (
+                    "wait_until",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Empty: at once.",
+                        null=True,
+                        verbose_name="wait until",
+                    ),
+                ),
+                ("total_tried", models.PositiveIntegerField(default=0, verbose_name="total tried")),
+                ("error", models.JSONField(blank=True, null=True, verbose_name="error")),
+                ("progress", models.JSONField(blank=True, null=True, verbose_name="progress")),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created at"
+                    ),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="When the last attempt began.",
+                        null=True,
+                        verbose_name="started at",
+                    ),
+                ),
+                (
+                    "completed_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="completed at"),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="updated at"
+                    ),
+                ),
+                (
+                    "processing_until",
+                    models.DateTimeField(editable=False, null=True, verbose_name="lease until"),
+                ),
+                (
+                    "processing_token",
+                    models.UUIDField(editable=False, null=True, verbose_name="claim token"),
+                ),
+                (
+                    "crashes",
+                    models.PositiveSmallIntegerField(
+                        default=0, editable=False, verbose_name="workers lost"
+                    ),
+                ),
+                (
+                    "concurrency_key",
+                    django_jobs.fields.KeyField(
+                        blank=True, max_length=255, null=True, verbose_name="concurrency key"
+                    ),
+                ),
+                (
+                    "concurrency_limit",
+                    models.PositiveIntegerField(
+                        editable=False,
+                        help_text="How many jobs with this key may run at once; empty: any number.",
+                        null=True,
+                        verbose_name="concurrency limit",
+                    ),
+                ),
+                (
+                    "slot",
+                    models.PositiveIntegerField(default=0, editable=False, verbose_name="place"),
+                ),
+                (
+                    "gate",
+                    models.SmallIntegerField(
+                        choices=[
+                            (0, "open, unless it has to wait until a time"),
+                            (1, "open, its time has come"),
+                            (2, "waiting for its concurrency key"),
+                        ],
+                        default=0,
+                        editable=False,
+                        verbose_name="gate",
+                    ),
+                ),
+                ("unique_key", models.CharField(editable=False, max_length=64, null=True)),
+                ("retries", models.JSONField(editable=False, null=True, verbose_name="retries")),
+                (
+                    "due_at",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=django.db.models.functions.comparison.Coalesce(
+                            "wait_until", "created_at"
+                        ),
+                        output_field=models.DateTimeField(),
+                        verbose_name="due at",
+                    ),
+                ),
+                (
+                    "claim_rank",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                models.Q(
+                                    ("status", "ready"),
+                                    models.Q(
+                                        ("gate", 1),
+                                        models.Q(("gate", 0), ("wait_until__isnull", True)),
+                                        _connector="OR",
+                                    ),
+                                ),
+                                then=django.db.models.expressions.CombinedExpression(
+                                    models.F("priority"), "*", models.Value(-1)
+                                ),
+                            )
+                        ),
+                        output_field=models.SmallIntegerField(),
+                    ),
+                ),
+                (
+                    "wake_at",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(gate=0, status__in=("ready", "waiting"), then="wait_until")
+                        ),
+                        output_field=models.DateTimeField(),
+                    ),
+                ),
+                (
+                    "line_key",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                models.Q(
+                                    ("concurrency_limit__isnull", False),
+                                    ("status", "ready"),
+                                    models.Q(
+                                        models.Q(("gate", 0), _negated=True),
+                                        ("wait_until__isnull", True),
+                                        _connector="OR",
+                                    ),
+                                ),
+                                then="concurrency_key",
+                            )
+                        ),
+                        output_field=django_jobs.fields.KeyField(max_length=255),
+                    ),
+                ),
+                (
+                    "line_rank",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                gate=2,
+                                status="ready",
+                                then=django.db.models.expressions.CombinedExpression(
+                                    models.F("priority"), "*", models.Value(-1)
+                                ),
+                            )
+                        ),
+                        output_field=models.SmallIntegerField(),
+                    ),
+                ),
+                (
+                    "held_key",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                concurrency_limit__isnull=False,
+                                processing_token__isnull=False,
+                                then="concurrency_key",
+                            )
+                        ),
+                        output_field=django_jobs.fields.KeyField(max_length=255),
+                    ),
+                ),
+                (
+                    "unfinished_key",
+                    models.GeneratedField(
+                        db_persist=True,
+                        expression=models.Case(
+                            models.When(
+                                status__in=("ready", "running", "waiting"), then="unique_key"
+                            )
+                        ),
+                        output_field=models.CharField(max_length=64),
+                    ),
+                ),
+                (
+                    "parent",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="children",
+                        to="django_jobs.job",
+                        verbose_name="parent",
+                    ),
+                ),
+                (
+                    "worker",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="jobs",
+                        to="django_jobs.worker",
+                        verbose_name="worker",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'job',
-                'verbose_name_plural': 'jobs',
-                'permissions': [('run_job', 'Can run jobs'), ('cancel_job', 'Can cancel jobs'), ('retry_job', 'Can retry jobs')],
+                "verbose_name": "job",
+                "verbose_name_plural": "jobs",
+                "permissions": [
+                    ("run_job", "Can run jobs"),
+                    ("cancel_job", "Can cancel jobs"),
+                    ("retry_job", "Can retry jobs"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='JobLog',
+            name="JobLog",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('attempt', models.PositiveIntegerField(default=0, help_text="The job's attempt, from 1; 0 before the first.", verbose_name='attempt')),
-                ('task_slug', django_jobs.fields.KeyField(blank=True, default='', max_length=255, verbose_name='task')),
-                ('task_id', django_jobs.fields.KeyField(blank=True, default='', max_length=255, verbose_name='task id')),
-                ('executed_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='executed at')),
-                ('completed_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='completed at')),
-                ('input', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True, verbose_name='input')),
-                ('output', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True, verbose_name='output')),
-                ('state', models.CharField(choices=[('succeeded', 'succeeded'), ('failed', 'failed'), ('message', 'message')], max_length=16, verbose_name='state')),
-                ('error', models.JSONField(blank=True, null=True, verbose_name='error')),
-                ('level', models.PositiveSmallIntegerField(blank=True, null=True, verbose_name='level')),
-                ('message', models.TextField(blank=True, default='', verbose_name='message')),
-                ('data', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True, verbose_name='data')),
-                ('parent_task_slug', django_jobs.fields.KeyField(blank=True, default='', max_length=255, verbose_name='parent task')),
-                ('parent_task_id', django_jobs.fields.KeyField(blank=True, default='', max_length=255, verbose_name='parent task id')),
-                ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='log_entries', to='django_jobs.job', verbose_name='job')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "attempt",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="The job's attempt, from 1; 0 before the first.",
+                        verbose_name="attempt",
+                    ),
+                ),
+                (
+                    "task_slug",
+                    django_jobs.fields.KeyField(
+                        blank=True, default="", max_length=255, verbose_name="task"
+                    ),
+                ),
+                (
+                    "task_id",
+                    django_jobs.fields.KeyField(
+                        blank=True, default="", max_length=255, verbose_name="task id"
+                    ),
+                ),
+                (
+                    "executed_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="executed at"
+                    ),
+                ),
+                (
+                    "completed_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="completed at"
+                    ),
+                ),
+                (
+                    "input",
+                    models.JSONField(
+                        blank=True,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        null=True,
+                        verbose_name="input",
+                    ),
+                ),
+                (
+                    "output",
+                    models.JSONField(
+                        blank=True,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        null=True,
+                        verbose_name="output",
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("succeeded", "succeeded"),
+                            ("failed", "failed"),
+                            ("message", "message"),
+                        ],
+                        max_length=16,
+                        verbose_name="state",
+                    ),
+                ),
+                ("error", models.JSONField(blank=True, null=True, verbose_name="error")),
+                (
+                    "level",
+                    models.PositiveSmallIntegerField(blank=True, null=True, verbose_name="level"),
+                ),
+                ("message", models.TextField(blank=True, default="", verbose_name="message")),
+                (
+                    "data",
+                    models.JSONField(
+                        blank=True,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        null=True,
+                        verbose_name="data",
+                    ),
+                ),
+                (
+                    "parent_task_slug",
+                    django_jobs.fields.KeyField(
+                        blank=True, default="", max_length=255, verbose_name="parent task"
+                    ),
+                ),
+                (
+                    "parent_task_id",
+                    django_jobs.fields.KeyField(
+                        blank=True, default="", max_length=255, verbose_name="parent task id"
+                    ),
+                ),
+                (
+                    "job",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log_entries",
+                        to="django_jobs.job",
+                        verbose_name="job",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'log entry',
-                'verbose_name_plural': 'log entries',
+                "verbose_name": "log entry",
+                "verbose_name_plural": "log entries",
             },
         ),
         migrations.CreateModel(
-            name='TaskStatus',
+            name="TaskStatus",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('task_slug', django_jobs.fields.KeyField(max_length=255, verbose_name='task')),
-                ('task_id', django_jobs.fields.KeyField(max_length=255, verbose_name='task id')),
-                ('input', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True, verbose_name='input')),
-                ('output', models.JSONField(blank=True, encoder=django.core.serializers.json.DjangoJSONEncoder, null=True, verbose_name='output')),
-                ('complete', models.BooleanField(default=False, verbose_name='complete')),
-                ('total_tried', models.PositiveIntegerField(default=0, verbose_name='total tried')),
-                ('total_failed', models.PositiveIntegerField(default=0, verbose_name='total failed')),
-                ('job', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='task_statuses', to='django_jobs.job', verbose_name='job')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("task_slug", django_jobs.fields.KeyField(max_length=255, verbose_name="task")),
+                ("task_id", django_jobs.fields.KeyField(max_length=255, verbose_name="task id")),
+                (
+                    "input",
+                    models.JSONField(
+                        blank=True,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        null=True,
+                        verbose_name="input",
+                    ),
+                ),
+                (
+                    "output",
+                    models.JSONField(
+                        blank=True,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        null=True,
+                        verbose_name="output",
+                    ),
+                ),
+                ("complete", models.BooleanField(default=False, verbose_name="complete")),
+                ("total_tried", models.PositiveIntegerField(default=0, verbose_name="total tried")),
+                (
+                    "total_failed",
+                    models.PositiveIntegerField(default=0, verbose_name="total failed"),
+                ),
+                (
+                    "job",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="task_statuses",
+                        to="django_jobs.job",
+                        verbose_name="job",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'task status',
-                'verbose_name_plural': 'task statuses',
-                'constraints': [models.UniqueConstraint(fields=('job', 'task_slug', 'task_id'), name='jobs_taskstatus_step')],
+                "verbose_name": "task status",
+                "verbose_name_plural": "task statuses",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("job", "task_slug", "task_id"), name="jobs_taskstatus_step"
+                    )
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=django_jobs.fields.NotNullIndex(fields=['queue', 'claim_rank', 'due_at', 'id'], name='jobs_job_claim_queue', not_null='claim_rank'),
+            model_name="job",
+            index=django_jobs.fields.NotNullIndex(
+                fields=["queue", "claim_rank", "due_at", "id"],
+                name="jobs_job_claim_queue",
+                not_null="claim_rank",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=django_jobs.fields.NotNullIndex(fields=['claim_rank', 'due_at', 'id'], name='jobs_job_claim_any', not_null='claim_rank'),
+            model_name="job",
+            index=django_jobs.fields.NotNullIndex(
+                fields=["claim_rank", "due_at", "id"],
+                name="jobs_job_claim_any",
+                not_null="claim_rank",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=django_jobs.fields.NotNullIndex(fields=['wake_at'], name='jobs_job_wake', not_null='wake_at'),
+            model_name="job",
+            index=django_jobs.fields.NotNullIndex(
+                fields=["wake_at"], name="jobs_job_wake", not_null="wake_at"
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=django_jobs.fields.NotNullIndex(fields=['processing_until'], name='jobs_job_lease', not_null='processing_until'),
+            model_name="job",
+            index=django_jobs.fields.NotNullIndex(
+                fields=["processing_until"], name="jobs_job_lease", not_null="processing_until"
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=django_jobs.fields.NotNullIndex(fields=['line_key', 'queue', 'line_rank', 'due_at', 'id'], name='jobs_job_line', not_null='line_key'),
+            model_name="job",
+            index=django_jobs.fields.NotNullIndex(
+                fields=["line_key", "queue", "line_rank", "due_at", "id"],
+                name="jobs_job_line",
+                not_null="line_key",
+            ),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=django_jobs.fields.NotNullIndex(fields=['parent'], name='jobs_job_parent', not_null='parent'),
+            model_name="job",
+            index=django_jobs.fields.NotNullIndex(
+                fields=["parent"], name="jobs_job_parent", not_null="parent"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('processing_token__isnull', False), ('processing_until__isnull', False), ('status', 'running')), ('status', 'cancelled'), models.Q(models.Q(('status__in', ('running', 'cancelled')), _negated=True), ('processing_token__isnull', True), ('processing_until__isnull', True)), _connector='OR'), name='jobs_job_running_has_token'),
+            model_name="job",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("processing_token__isnull", False),
+                        ("processing_until__isnull", False),
+                        ("status", "running"),
+                    ),
+                    ("status", "cancelled"),
+                    models.Q(
+                        models.Q(("status__in", ("running", "cancelled")), _negated=True),
+                        ("processing_token__isnull", True),
+                        ("processing_until__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="jobs_job_running_has_token",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=django_jobs.fields.NotNullUnique(fields=('held_key', 'slot'), name='jobs_job_key_slot', not_null='held_key'),
+            model_name="job",
+            constraint=django_jobs.fields.NotNullUnique(
+                fields=("held_key", "slot"), name="jobs_job_key_slot", not_null="held_key"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=django_jobs.fields.NotNullUnique(fields=('unfinished_key',), name='jobs_job_unique_key', not_null='unfinished_key'),
+            model_name="job",
+            constraint=django_jobs.fields.NotNullUnique(
+                fields=("unfinished_key",), name="jobs_job_unique_key", not_null="unfinished_key"
+            ),
         ),
     ]

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
@@ -68,9 +67,7 @@ def claim(selection: Selection, limit: int, *, using: str) -> list[Job]:
     claimed: list[Job] = []
     size = limit
     while len(claimed) < limit:
-        looked_at, seated, waiting = _claim_some(
-            selection, size, limit - len(claimed), using=using
-        )
+        looked_at, seated, waiting = _claim_some(selection, size, limit - len(claimed), using=using)
         claimed += seated
         concurrency.look_again(waiting, using=using)
         if looked_at < size or not waiting or selection.sees_held_jobs:

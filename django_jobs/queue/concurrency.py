@@ -164,14 +164,20 @@ def admit(key: str, *, using: str) -> None:
         usual = ("line_rank", "due_at", "id")
         free = (head.concurrency_limit or 1) - _ahead_of(head, using)
         if free > 0:
-            ids = list(line.order_by(*(order_of(queue) or usual)).values_list("pk", flat=True)[:free])
+            ids = list(
+                line.order_by(*(order_of(queue) or usual)).values_list("pk", flat=True)[:free]
+            )
             _held(using).filter(pk__in=ids).update(gate=Gate.DUE)
 
 
 def _head_of_next_queue(key: str, after: str, using: str) -> Job | None:
     line = _held(using).filter(line_key=key, queue__gt=after)
     order = ("line_key", "queue", "line_rank", "due_at", "id")
-    head: Job | None = line.order_by(*order).only("queue", "concurrency_limit", "priority", "concurrency_key").first()
+    head: Job | None = (
+        line.order_by(*order)
+        .only("queue", "concurrency_limit", "priority", "concurrency_key")
+        .first()
+    )
     return head
 
 

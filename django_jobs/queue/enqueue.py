@@ -48,7 +48,7 @@ def _transaction_if(wanted: bool, using: str) -> AbstractContextManager[object]:
 
 
 def _insert(jobs: Sequence[Job], using: str) -> list[Job]:
-    if len(jobs) == 1 or not connections[using].features.can_return_rows_from_bulk_insert:
+    if len(jobs) < 2 or not connections[using].features.can_return_rows_from_bulk_insert:
         # For one job, save() spares the transaction that bulk_create() opens.
         for job in jobs:
             job.save(force_insert=True, using=using)
@@ -63,7 +63,7 @@ def _insert_unique(jobs: Sequence[Job], using: str) -> list[Job]:
         fresh = _first_of_each_key(job for job in jobs if job.unique_key not in twins)
         try:
             with transaction.atomic(using=using):
-                _insert(fresh, using) if fresh else None
+                _insert(fresh, using)
         except IntegrityError:
             if not tries_left:
                 raise
@@ -71,8 +71,8 @@ def _insert_unique(jobs: Sequence[Job], using: str) -> list[Job]:
                 job.pk, job._state.adding = None, True
             continue
         twins.update((job.unique_key, job) for job in fresh if job.unique_key is not None)
-        return [job if job.pk is not None else _duplicate(twins[job.unique_key]) for job in jobs]
-    raise AssertionError("unreachable")
+        return [_duplicate(twins[job.unique_key]) if job._state.adding else job for job in jobs]
+    raise AssertionError("the last try raises")
 
 
 def _unfinished_twins(jobs: Sequence[Job], using: str) -> dict[str | None, Job]:
@@ -119,9 +119,7 @@ def _supersede_within(jobs: Sequence[Job], keys: Collection[str], using: str) ->
         Job.objects.using(using).filter(pk__in=older).delete()
 
 
-def _insert_entries(
-    jobs: Sequence[Job], entries: Sequence[Sequence[JobLog]], using: str
-) -> None:
+def _insert_entries(jobs: Sequence[Job], entries: Sequence[Sequence[JobLog]], using: str) -> None:
     rows = []
     for job, own in zip(jobs, entries, strict=True):
         for entry in own if not job.was_duplicate else ():

@@ -93,9 +93,7 @@ class Change:
 
 
 def succeed(output: Any) -> Change:
-    return Change(
-        status=SUCCESSFUL, result="success", signal=signals.job_succeeded, output=output
-    )
+    return Change(status=SUCCESSFUL, result="success", signal=signals.job_succeeded, output=output)
 
 
 def fail(error: dict[str, Any]) -> Change:

@@ -126,8 +126,7 @@ def _expired(before: datetime | None) -> list[Q]:
         return [Q(completed_at__lt=before)]
     retention = conf.get().RETENTION
     return [
-        Q(status=status, completed_at__lt=DatabaseNow() - age)
-        for status, age in retention.items()
+        Q(status=status, completed_at__lt=DatabaseNow() - age) for status, age in retention.items()
     ]
 
 
@@ -144,9 +143,7 @@ def _batches(jobs: QuerySet[Job]) -> Iterator[list[int]]:
     """Yield the primary keys in batches, each looked up when the one before is done."""
     last = 0
     while True:
-        ids = list(
-            jobs.order_by("pk").filter(pk__gt=last).values_list("pk", flat=True)[:BATCH]
-        )
+        ids = list(jobs.order_by("pk").filter(pk__gt=last).values_list("pk", flat=True)[:BATCH])
         if ids:
             yield ids
         if len(ids) < BATCH:

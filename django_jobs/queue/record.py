@@ -86,10 +86,10 @@ class _Row:
 def _tokens(reports: Sequence[Report], using: str, *, lock: bool) -> dict[int, _Row]:
     # In one order, so that two workers cannot wait for each other.
     rows = Job.objects.using(using).filter(pk__in={report.job.pk for report in reports})
-    rows = rows.order_by("pk").annotate(now=DatabaseNow())
+    rows = rows.order_by("pk")
     if lock:
         rows = rows.select_for_update()
-    found = rows.values_list("pk", "processing_token", "status", "now")
+    found = rows.values_list("pk", "processing_token", "status", DatabaseNow())
     return {pk: _Row(token, status, now) for pk, token, status, now in found}
 
 
@@ -112,9 +112,7 @@ def _with(
 
 
 def _insert_entries(reports: Sequence[Report], using: str) -> None:
-    entries = [
-        entry for report in reports if not report.delete for entry in report.entries
-    ]
+    entries = [entry for report in reports if not report.delete for entry in report.entries]
     if entries:
         JobLog.objects.using(using).bulk_create(entries)
 

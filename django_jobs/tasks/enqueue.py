@@ -46,9 +46,7 @@ class Options:
         known = [option.name for option in fields(self)]
         unknown = [name for name in given if name not in known]
         if unknown:
-            raise TypeError(
-                f"{unknown[0]!r} is no option of a call. It takes {', '.join(known)}."
-            )
+            raise TypeError(f"{unknown[0]!r} is no option of a call. It takes {', '.join(known)}.")
         if "retries" in given:
             given["retries"] = Retry.of(given["retries"])
         check_queue(given.get("queue"))
@@ -110,9 +108,7 @@ def enqueue_on_commit(
     )
 
 
-def _job(
-    declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options
-) -> Job:
+def _job(declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options) -> Job:
     stored = declaration.input_schema.validate(dict(arguments))
     _check_size(declaration, stored)
     queue = options.queue or declaration.queue
@@ -200,13 +196,13 @@ def _stored_retries(
         raise ValueError(f"The retries given to {declaration.slug!r}: {error}") from error
 
 
-def _log_entry(entry: str | Mapping[str, Any]) -> JobLog:
+def _log_entry(entry: Any) -> JobLog:
     """Return the message entry for one item of `log=`."""
-    if isinstance(entry, str):
-        entry = {"message": entry}
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("message"), str):
+    given = {"message": entry} if isinstance(entry, str) else entry
+    if not isinstance(given, Mapping) or not isinstance(given.get("message"), str):
         raise InvalidInputError('log takes strings or dicts with a "message" and "data".')
-    return JobLog(
-        state=LogState.MESSAGE, message=entry["message"], data=normalise(entry.get("data"))
-    )
-
+    try:
+        message, data = normalise([given["message"], given.get("data")])
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"An entry of log cannot be stored: {error}") from error
+    return JobLog(state=LogState.MESSAGE, message=message, data=data)

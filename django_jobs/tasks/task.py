@@ -71,7 +71,10 @@ class Declaration(Generic[P, R]):
         return self.handler
 
     def using(self, **options: Any) -> Call[P, R]:
-        """Return a call with other options: queue, priority, wait_until, retries, meta, on_commit."""
+        """Return a call with other options.
+
+        These are queue, priority, wait_until, retries, meta and on_commit.
+        """
         return Call(self).using(**options)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job:

@@ -60,7 +60,8 @@ def execute(
     try:
         return _end(run, call(run.invocation, runtime))
     except ClaimLost:
-        return _abandon(run)
+        _abandon(run)
+        return None
 
 
 async def aexecute(
@@ -72,7 +73,8 @@ async def aexecute(
     try:
         return await in_thread(run, await acall(run.invocation, runtime))
     except ClaimLost:
-        return _abandon(run)
+        _abandon(run)
+        return None
 
 
 def _end(run: Run, outcome: Outcome) -> str | None:
@@ -157,7 +159,8 @@ def _logged_by_a_step(outcome: Raised) -> bool:
 def _announce(run: Run, change: Change, standing: Standing) -> str | None:
     job, declaration = run.attempt.job, run.attempt.declaration
     if standing is Standing.LOST:
-        return _abandon(run)
+        _abandon(run)
+        return None
     if standing is Standing.CANCELLED:
         return lifecycle.FINAL
     if change.signal is not None:
@@ -201,14 +204,15 @@ def _execute_atomically(run: Run) -> str | None:
             outcome = call(run.invocation, runtime)
             change, report = _conclude(run, outcome)
             if change.status is not JobStatus.SUCCESSFUL:
-                raise _RollBack
+                raise _RollBackError
             standing = write(recorder, report)
             if standing is not Standing.HELD:
-                raise _RollBack
+                raise _RollBackError
         return _announce(run, change, standing)
     except ClaimLost:
-        return _abandon(run)
-    except _RollBack:
+        _abandon(run)
+        return None
+    except _RollBackError:
         pass
     except Exception as error:
         # The commit itself failed, by a deferred constraint for example.
@@ -216,5 +220,5 @@ def _execute_atomically(run: Run) -> str | None:
     return _end(run, outcome)
 
 
-class _RollBack(Exception):
+class _RollBackError(Exception):
     """Leaves the transaction of an atomic handler whose work must not stay."""

@@ -19,9 +19,7 @@ logger = logging.getLogger("django_jobs.heartbeat")
 class Heartbeat:
     """Renews the leases of its jobs from a thread of its own, one statement for all of them."""
 
-    def __init__(
-        self, using: str, lease: timedelta, membership: Membership | None = None
-    ) -> None:
+    def __init__(self, using: str, lease: timedelta, membership: Membership | None = None) -> None:
         self.using = using
         self.lease = lease
         self.membership = membership

@@ -33,14 +33,7 @@ class Step:
     completes_job: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.task_id, str) or not self.task_id:
-            raise TypeError("The task_id of a Step must be a string that is not empty.")
-        if not isinstance(self.task, Task | Call | str):
-            raise TypeError(f"The step {self.task_id!r} needs a task or its slug.")
-        if self.condition is not None and not callable(self.condition):
-            raise TypeError(f"The condition of the step {self.task_id!r} must be callable.")
-        if not callable(self.input) and not isinstance(self.input, Mapping | None):
-            raise TypeError(f"The input of the step {self.task_id!r} must be callable or a dict.")
+        _check(self)
         Retry.of(self.retries)
 
     @property
@@ -54,11 +47,23 @@ class Step:
         if self.retries is None:
             return self.task
         task = registry.get(self.task) if isinstance(self.task, str) else self.task
-        return task.using(retries=self.retries)  # type: ignore[no-any-return]
+        return task.using(retries=self.retries)
 
     def input_for(self, job: Job) -> Mapping[str, Any]:
         given = self.input(job) if callable(self.input) else self.input
         return given or {}
+
+
+def _check(step: Any) -> None:
+    if not isinstance(step.task_id, str) or not step.task_id:
+        raise TypeError("The task_id of a Step must be a string that is not empty.")
+    where = f"the step {step.task_id!r}"
+    if not isinstance(step.task, Task | Call | str):
+        raise TypeError(f"The task of {where} must be a task or its slug.")
+    if step.condition is not None and not callable(step.condition):
+        raise TypeError(f"The condition of {where} must be callable.")
+    if not callable(step.input) and not isinstance(step.input, Mapping | None):
+        raise TypeError(f"The input of {where} must be callable or a dict.")
 
 
 def workflow_from_steps(slug: str, steps: Sequence[Step], /, **options: Any) -> Workflow[..., Any]:
@@ -107,9 +112,7 @@ def _run_round(context: JobContext, steps: Sequence[Step]) -> dict[str, Any]:
     """Run the steps at the same time; those that are complete return what they returned."""
     with context.parallel() as group:
         results = {
-            step.task_id: group.run(
-                step.task_id, step.runnable(), **step.input_for(context.job)
-            )
+            step.task_id: group.run(step.task_id, step.runnable(), **step.input_for(context.job))
             for step in steps
         }
     return {task_id: result.output for task_id, result in results.items()}

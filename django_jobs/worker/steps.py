@@ -111,10 +111,10 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
         with attempt.runtime.recording_directly(), transaction.atomic(attempt.runtime.using):
             outcome = call(step.invocation, attempt.runtime)
             if isinstance(outcome, Raised):
-                raise _RollBack
+                raise _RollBackError
             report, status = _report(attempt, step, outcome, started_at)
             attempt.insist(write(attempt.runtime.recorder, report))
-    except _RollBack:
+    except _RollBackError:
         pass
     except (ClaimLost, JobCancelledError):
         raise
@@ -126,7 +126,7 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
     return _succeeded(attempt, step, outcome, status)
 
 
-class _RollBack(Exception):
+class _RollBackError(Exception):
     """Leaves the transaction of an atomic step that failed."""
 
 
@@ -213,5 +213,3 @@ def _failed(
     if step.declaration is not None:
         callbacks.on_fail(step.declaration, step.context)
     raise error
-
-

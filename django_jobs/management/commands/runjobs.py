@@ -48,9 +48,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--sequential", action="store_true", help="Run one job after the other."
         )
-        parser.add_argument(
-            "--once", action="store_true", help="Run what is due, then exit."
-        )
+        parser.add_argument("--once", action="store_true", help="Run what is due, then exit.")
         parser.add_argument(
             "--until-empty", action="store_true",
             help="Exit when no job of the queues is due, running or to be retried.",
@@ -73,8 +71,7 @@ class Command(BaseCommand):
         self._stop_on_signals(worker)
         names = ", ".join(worker.options.queues or ()) or "all queues"
         self.stdout.write(
-            f"Working on {names}, {worker.options.concurrency} jobs at once. "
-            "Stop with CONTROL-C."
+            f"Working on {names}, {worker.options.concurrency} jobs at once. Stop with CONTROL-C."
         )
         worker.run()
         self.stdout.write(f"Stopped. {worker.jobs_run} jobs were run.")
@@ -116,7 +113,7 @@ def log_to_console(command: BaseCommand, verbosity: int) -> None:
     logger = logging.getLogger("django_jobs")
     if logger.handlers:
         return
-    handler = logging.StreamHandler(command.stdout)  # type: ignore[arg-type]
+    handler = logging.StreamHandler(command.stdout)
     handler.terminator = ""
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger.addHandler(handler)
