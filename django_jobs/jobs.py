@@ -16,9 +16,10 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from django_jobs import access
-from django_jobs.exceptions import UnknownTaskError
+from django_jobs.exceptions import InvalidInputError, UnknownTaskError
 from django_jobs.models import FINISHED, Job, JobQuerySet, database_alias
-from django_jobs.queue import operate
+from django_jobs.queue import operate, waits
+from django_jobs.queue.json import normalise
 from django_jobs.tasks import registry
 from django_jobs.tasks.enqueue import Given
 from django_jobs.tasks.enqueue import enqueue as enqueue_given
@@ -40,6 +41,7 @@ __all__ = [
     "aretry_by_id",
     "arun",
     "arun_by_id",
+    "asend_event",
     "cancel",
     "cancel_by_id",
     "count_runnable_or_active",
@@ -52,6 +54,7 @@ __all__ = [
     "retry_by_id",
     "run",
     "run_by_id",
+    "send_event",
 ]
 
 Target = str | Declaration[Any, Any] | Call[Any, Any]
@@ -147,6 +150,19 @@ def retry_by_id(job_id: int, *, request: HttpRequest | None = None) -> int:
     return retry(Q(pk=job_id), request=request)
 
 
+def send_event(name: str, payload: Any = None) -> None:
+    """Keep an event, with a payload that JSON can hold, and wake the jobs that wait for it.
+
+    Inside a transaction it is there, and wakes them, exactly if that commits.
+    """
+    waits.check_event_name(name)
+    try:
+        stored = normalise(payload)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"The payload of {name!r} cannot be stored: {error}") from error
+    waits.send_event(name, stored, using=database_alias())
+
+
 def prune(*, before: datetime | None = None, statuses: Sequence[str] = FINISHED) -> int:
     """Delete finished jobs in batches; return how many.
 
@@ -193,4 +209,5 @@ aretry_by_id = sync_to_async(retry_by_id)
 aprune = sync_to_async(prune)
 acount_runnable_or_active = sync_to_async(count_runnable_or_active)
 apause_queue = sync_to_async(pause_queue)
+asend_event = sync_to_async(send_event)
 aresume_queue = sync_to_async(resume_queue)

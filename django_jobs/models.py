@@ -426,6 +426,49 @@ class JobLog(models.Model):
         return self.message or f"{self.task_slug} {self.task_id} {self.state}"
 
 
+class Event(models.Model):
+    """Something that jobs wait for; kept for those that come to wait for it later."""
+
+    name = KeyField(_("name"), max_length=255)
+    payload = models.JSONField(_("payload"), null=True, blank=True, encoder=DjangoJSONEncoder)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+
+    objects = JobsManager()
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        # The oldest event of a name that a job has not taken.
+        indexes = [models.Index(fields=["name", "id"], name="jobs_event_name")]
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class Wait(models.Model):
+    """What a waiting job waits for: any of its events, or all of its children."""
+
+    job = models.ForeignKey(Job, models.CASCADE, related_name="waits", verbose_name=_("job"))
+    event = KeyField(_("event"), max_length=255, null=True)
+    child = models.ForeignKey(
+        Job, models.CASCADE, null=True, related_name="awaited_by", verbose_name=_("child"),
+        db_index=False,
+    )  # fmt: skip
+
+    objects = JobsManager()
+
+    class Meta:
+        verbose_name = _("wait")
+        verbose_name_plural = _("waits")
+        indexes = [
+            NotNullIndex(fields=["event"], not_null="event", name="jobs_wait_event"),
+            NotNullIndex(fields=["child"], not_null="child", name="jobs_wait_child"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event or self.child_id}"
+
+
 class Queue(models.Model):
     """A queue that has been paused at some time; a queue without a row is not paused."""
 

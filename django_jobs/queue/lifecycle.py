@@ -135,6 +135,11 @@ def cancel(error: dict[str, Any]) -> Change:
     )
 
 
+def suspend(delay: timedelta) -> Change:
+    """Let the job leave the worker, for `delay` or until something wakes it."""
+    return Change(status=WAITING, result="waiting", delay=delay, counts_attempt=False)
+
+
 def give_back() -> Change:
     """Make a job that was claimed ready again, as if it had not been."""
     return Change(status=READY, result=None, counts_attempt=False)

@@ -13,7 +13,7 @@ from django_jobs import conf, signals
 from django_jobs.exceptions import DuplicateJobError
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import FINISHED, Gate, Job, JobStatus, Queue, TaskStatus
-from django_jobs.queue import concurrency
+from django_jobs.queue import concurrency, waits
 from django_jobs.queue.lifecycle import CANCELLED, FAILED, READY, move, sources
 from django_jobs.queue.transient import retried
 
@@ -38,8 +38,11 @@ def cancel(jobs: QuerySet[Job]) -> int:
     for batch in _batches(jobs.filter(status__in=sources(CANCELLED))):
         stopped = _cancel_batch(batch, using=jobs.db)
         concurrency.look_again(stopped, using=jobs.db)
+        waits.wake_parents(stopped, using=jobs.db)
         signals.announce(signals.job_cancelled, stopped)
         cancelled += len(stopped)
+        if stopped:
+            cancel(waits.children_to_cancel(stopped, using=jobs.db))
     return cancelled
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,10 +16,10 @@ from uuid import UUID
 from django.db import connections, transaction
 
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobLog, JobStatus, TaskStatus
-from django_jobs.queue import concurrency
+from django_jobs.models import Job, JobLog, JobStatus, TaskStatus, Wait
+from django_jobs.queue import concurrency, enqueue, operate, waits
 from django_jobs.queue.json import encode
-from django_jobs.queue.lifecycle import UNCLAIMED, Change
+from django_jobs.queue.lifecycle import CANCELLED, UNCLAIMED, Change
 from django_jobs.queue.transient import retried
 
 
@@ -42,11 +42,18 @@ class Report:
     statuses: Sequence[TaskStatus] = ()
     # Columns that do not touch the claim, such as the progress.
     values: Mapping[str, Any] = field(default_factory=dict)
+    # Child jobs to add, each with the step that remembers it.
+    children: Sequence[tuple[Job, TaskStatus]] = ()
+    # What a job that leaves the worker waits for, and the events that it has had.
+    waits: Sequence[Wait] = ()
+    taken_events: Collection[int] = ()
+    # Whether it has waited before, and there is something to clear away.
+    had_to_wait: bool = False
     delete: bool = False
 
     @property
     def writes(self) -> bool:
-        return bool(self.change or self.entries or self.statuses or self.values)
+        return bool(self.change or self.entries or self.statuses or self.values or self.children)
 
 
 def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
@@ -58,6 +65,12 @@ def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
     standings = _record(reports, using=using)
     left = [report.job for report in reports if report.change is not None]
     concurrency.look_again(left, using=using)
+    waits.wake_parents(left, using=using)
+    for report, standing in zip(reports, standings, strict=True):
+        if report.waits:
+            waits.look_again(report.job, report.taken_events, using=using)
+        if standing is Standing.HELD and report.change and report.change.status == CANCELLED:
+            operate.cancel(waits.children_to_cancel([report.job], using=using))
     return standings
 
 
@@ -70,8 +83,10 @@ def _record(reports: Sequence[Report], *, using: str) -> list[Standing]:
         standings = _stand(reports, tokens)
         held = _with(reports, standings, Standing.HELD)
         _insert_entries(held, using)
+        _insert_children(held, using)
         _save_statuses(held, using)
         _change_jobs(held, tokens, using)
+        _change_waits(held, using)
         _leave(_with(reports, standings, Standing.CANCELLED), using)
     return standings
 
@@ -117,12 +132,19 @@ def _insert_entries(reports: Sequence[Report], using: str) -> None:
         JobLog.objects.using(using).bulk_create(entries)
 
 
+def _insert_children(reports: Sequence[Report], using: str) -> None:
+    for report in reports:
+        for child, status in report.children:
+            stored = enqueue.insert([child], using=using)[0]
+            status.output = stored.pk
+
+
 def _save_statuses(reports: Sequence[Report], using: str) -> None:
     latest = {
         (status.job_id, status.task_slug, status.task_id): status
         for report in reports
         if not report.delete
-        for status in report.statuses
+        for status in [*report.statuses, *(status for _child, status in report.children)]
     }
     if not latest:
         return
@@ -173,6 +195,17 @@ def _bring_up_to_date(job: Job, change: Change | None, values: Mapping[str, Any]
     if change is not None:
         job.total_tried += change.counts_attempt
         job.crashes += change.counts_crash
+
+
+def _change_waits(reports: Sequence[Report], using: str) -> None:
+    ended = [
+        report.job.pk
+        for report in reports
+        if report.had_to_wait and report.change is not None and not report.waits
+    ]
+    if ended:
+        waits.forget(ended, using=using)
+    waits.insert([wait for report in reports for wait in report.waits], using=using)
 
 
 def _leave(reports: Sequence[Report], using: str) -> None:

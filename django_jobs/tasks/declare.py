@@ -23,7 +23,8 @@ from django_jobs.tasks.task import Declaration, Task, Workflow
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RESERVED_SLUG = "inline"
+# Under which contexts remember what is no task of the application's.
+RESERVED_SLUGS = ("inline", "ctx.sleep", "ctx.wait_for_event", "ctx.enqueue_child")
 
 
 @overload
@@ -168,9 +169,9 @@ def _slug(slug: Any, handler: Callable[..., Any] | str, place: str) -> str:
         raise TypeError(f"slug must be a string, not {type(slug).__name__} ({place}).")
     if not slug or len(slug) > 255 or "\x00" in slug:
         raise ValueError(f"slug must have 1 to 255 characters ({place}).")
-    if slug == RESERVED_SLUG:
+    if slug in RESERVED_SLUGS:
         raise ImproperlyConfigured(
-            f"The slug {RESERVED_SLUG!r} is reserved for ctx.inline(). Rename that of {place}."
+            f"The slug {slug!r} is reserved for steps of the package. Rename that of {place}."
         )
     return slug
 

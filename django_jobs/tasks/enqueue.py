@@ -88,7 +88,7 @@ def enqueue(given: Iterable[Given]) -> list[Job]:
     returned in place of another, with `was_duplicate` true.
     """
     given = list(given)
-    jobs = [_job(*one) for one in given]
+    jobs = [prepare(*one) for one in given]
     entries = [[_log_entry(entry) for entry in options.log] for *_, options in given]
     stored = queue_enqueue.insert(
         jobs, superseding=_superseding(jobs), entries=entries, using=database_alias()
@@ -101,14 +101,17 @@ def enqueue_on_commit(
     declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options
 ) -> None:
     """Validate now, and add the job when the transaction of `options.on_commit` commits."""
-    _job(declaration, arguments, options)
+    prepare(declaration, arguments, options)
     transaction.on_commit(
         partial(enqueue, [(declaration, dict(arguments), options)]),
         using=options.on_commit or "default",
     )
 
 
-def _job(declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options) -> Job:
+def prepare(
+    declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options
+) -> Job:
+    """Return the job for these arguments, valid and not stored."""
     stored = declaration.input_schema.validate(dict(arguments))
     _check_size(declaration, stored)
     queue = options.queue or declaration.queue

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
+from django.db import close_old_connections
 from django.utils import timezone
 
 from django_jobs.exceptions import JobCancelledError
-from django_jobs.models import Job, JobLog, LogState, TaskStatus
+from django_jobs.models import Job, JobLog, LogState, TaskStatus, Wait
 from django_jobs.queue.record import Report, Standing
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Declaration
@@ -22,6 +25,7 @@ from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
 
 PROGRESS_INTERVAL = 1.0
+EVENT_SLUG = "ctx.wait_for_event"
 
 StepKey = tuple[str, str]
 """A slug and a task id."""
@@ -57,6 +61,9 @@ class Attempt:
         self.retry = Retry.from_json(job.retries) if job.retries else declaration.retries
         self.statuses = dict(statuses)
         self.lock = threading.Lock()
+        self.waits: list[Wait] = []
+        self.wake_at: datetime | None = None
+        self._begun = time.monotonic()
         # The steps that succeeded in this attempt.
         self.done: set[StepKey] = set()
         # Set where a step of the job asked for the job to be cancelled.
@@ -96,6 +103,44 @@ class Attempt:
             task_id=frame.task_id if frame.is_step else "",
             level=level, message=text, data=data, executed_at=now, completed_at=now,
         )  # fmt: skip
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, as told at the claim."""
+        started_at = self.job.started_at or timezone.now()
+        return started_at + timedelta(seconds=time.monotonic() - self._begun)
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Yield the alias to read with from a handler's thread, and leave no connection."""
+        try:
+            yield self.runtime.using
+        finally:
+            if not self.runtime.inline:
+                close_old_connections()
+
+    def remember(self, status: TaskStatus) -> None:
+        with self.lock:
+            self.statuses[status.task_slug, status.task_id] = status
+
+    def taken_events(self) -> set[int]:
+        """Return the events that waits of this job have had."""
+        with self.lock:
+            outputs = [
+                status.output or {}
+                for (slug, _id), status in self.statuses.items()
+                if slug == EVENT_SLUG and status.complete
+            ]
+        return {output["event"] for output in outputs if output}
+
+    @property
+    def had_to_wait(self) -> bool:
+        return any(slug.startswith("ctx.") for slug, _id in list(self.statuses))
+
+    def suspend(self, waits: Sequence[Wait], wake_at: datetime) -> None:
+        """Note that the job has to leave; of several reasons the first to come wakes it."""
+        with self.lock:
+            self.waits.extend(waits)
+            self.wake_at = wake_at if self.wake_at is None else min(wake_at, self.wake_at)
 
     def note_failure(self, error: BaseException, level: Level) -> list[Level]:
         """Add the level that an error goes through on its way out; return all of them."""

@@ -15,8 +15,8 @@ from django.db import DatabaseError, close_old_connections, connections, transac
 from django_jobs.exceptions import InvalidInputError, TaskTimeoutError
 from django_jobs.queue.json import normalise
 from django_jobs.tasks.schema import OutputSchema
-from django_jobs.worker.decide import Outcome, Raised, Returned
-from django_jobs.worker.errors import ClaimLost, TimeIsUp
+from django_jobs.worker.decide import Left, Outcome, Raised, Returned
+from django_jobs.worker.errors import ClaimLost, Suspended, TimeIsUp
 from django_jobs.worker.watch import time_limit
 
 if TYPE_CHECKING:
@@ -110,14 +110,14 @@ async def acall(invocation: Invocation, runtime: Runtime) -> Outcome:
         return _raised(error, runtime)
 
 
-def _raised(error: BaseException, runtime: Runtime) -> Raised:
+def _raised(error: BaseException, runtime: Runtime) -> Outcome:
     """Return the error as an outcome; raise on what is not the handler's."""
     if isinstance(error, ClaimLost):
         raise error
     in_main = threading.current_thread() is threading.main_thread()
     if isinstance(error, KeyboardInterrupt) and in_main:
         raise error
-    return Raised(error)
+    return Left() if isinstance(error, Suspended) else Raised(error)
 
 
 def _call_in_thread(invocation: Invocation, runtime: Runtime) -> Outcome:

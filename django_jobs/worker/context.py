@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asgiref.sync import sync_to_async
 
 from django_jobs.exceptions import InvalidInputError
 from django_jobs.models import INLINE_SLUG, Job, TaskStatus
 from django_jobs.queue.json import normalise
+from django_jobs.queue.waits import check_event_name
 from django_jobs.tasks import registry
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Call, Declaration, Task
-from django_jobs.worker import steps
+from django_jobs.worker import durable, steps
 from django_jobs.worker.calling import Invocation
 from django_jobs.worker.parallel import ParallelGroup
 
 if TYPE_CHECKING:
     from django_jobs.worker.attempt import Attempt, Frame
 
+R = TypeVar("R")
+
 Runnable = Task[..., Any] | Call[..., Any] | str
+Enqueueable = Declaration[..., Any] | Call[..., Any] | str
 
 
 class JobContext:
@@ -100,6 +108,61 @@ class JobContext:
         """Raise JobCancelledError if the job was cancelled; each step asks this by itself."""
         self._attempt.check()
 
+    def sleep(self, task_id: str, duration: float | timedelta) -> None:
+        """Let the job leave the worker, and go on from here after `duration` (seconds).
+
+        The handler begins from its top then; finished steps are not run again.
+        """
+        durable.sleep(self._attempt, _checked_id(task_id), _duration("duration", duration))
+
+    async def asleep(self, task_id: str, duration: float | timedelta) -> None:
+        """See sleep()."""
+        await self._in_thread(partial(self.sleep, task_id, duration))
+
+    def wait_for_event(
+        self, task_id: str, name: str, timeout: float | timedelta | None = None
+    ) -> Any:
+        """Let the job leave the worker until `jobs.send_event(name, payload)`; return the payload.
+
+        Takes the oldest event of that name, sent since the job was enqueued, that this job
+        has not taken yet. Raises EventTimeoutError after `timeout` (seconds).
+        """
+        check_event_name(name)
+        limit = None if timeout is None else _duration("timeout", timeout)
+        return durable.wait_for_event(self._attempt, _checked_id(task_id), name, limit)
+
+    async def await_for_event(
+        self, task_id: str, name: str, timeout: float | timedelta | None = None
+    ) -> Any:
+        """See wait_for_event()."""
+        return await self._in_thread(partial(self.wait_for_event, task_id, name, timeout))
+
+    def enqueue_child(self, task_id: str, task: Enqueueable, /, **input: Any) -> Job:
+        """Add a job whose parent this one is, once, however often the handler runs again."""
+        call = _call(task)
+        return durable.enqueue_child(self._attempt, _checked_id(task_id), call, input)
+
+    async def aenqueue_child(self, task_id: str, task: Enqueueable, /, **input: Any) -> Job:
+        """See enqueue_child()."""
+        call = _call(task)
+        add = partial(durable.enqueue_child, self._attempt, _checked_id(task_id), call, input)
+        return await self._in_thread(add)
+
+    def wait_for(self, children: Iterable[Job]) -> list[Job]:
+        """Let the job leave the worker until the children are finished; return them in order.
+
+        Those that failed or were cancelled, too: look at their `status`.
+        """
+        return durable.wait_for(self._attempt, children)
+
+    async def await_for(self, children: Iterable[Job]) -> list[Job]:
+        """See wait_for()."""
+        return await self._in_thread(partial(self.wait_for, children))
+
+    async def _in_thread(self, function: Callable[[], R]) -> R:
+        inline = self._attempt.runtime.inline
+        return await sync_to_async(function, thread_sensitive=inline)()
+
     def _task_step(self, task_id: str, task: Runnable, input: dict[str, Any]) -> steps.Step:
         declaration, retry = _resolve(task)
         stored = declaration.input_schema.validate(input)
@@ -157,9 +220,24 @@ def _resolve(task: Runnable) -> tuple[Declaration[..., Any], Retry | None]:
     if not isinstance(declaration, Task):
         raise TypeError(
             f"A step runs a task or its slug, not {declaration!r}. "
-            "Run a plain function with ctx.inline(), and enqueue a workflow as a job."
+            "Run a plain function with ctx.inline(), a workflow with ctx.enqueue_child()."
         )
     return declaration, retry
+
+
+def _call(task: Enqueueable) -> Call[..., Any]:
+    if isinstance(task, Call):
+        return task
+    return Call(registry.get(task) if isinstance(task, str) else task)
+
+
+def _duration(name: str, value: Any) -> timedelta:
+    if isinstance(value, bool) or not isinstance(value, int | float | timedelta):
+        raise TypeError(f"The {name} must be a number of seconds or a timedelta.")
+    duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    if duration < timedelta(0):
+        raise ValueError(f"The {name} must not be negative.")
+    return duration
 
 
 def _checked_id(task_id: Any) -> str:

@@ -37,13 +37,22 @@ class Raised:
     levels: Sequence[Level] = ()
 
 
-Outcome = Returned | Raised
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The job has to wait; `delay` is how long at the most."""
+
+    delay: timedelta = timedelta(0)
+
+
+Outcome = Returned | Raised | Left
 
 
 def decide(outcome: Outcome, job: Level) -> Change:
     """Return what becomes of a job whose attempt ended so."""
     if isinstance(outcome, Returned):
         return lifecycle.succeed(outcome.output)
+    if isinstance(outcome, Left):
+        return lifecycle.suspend(outcome.delay)
     error = outcome.error
     if isinstance(error, RetryLater):
         return lifecycle.postpone(error.delay, str(error))

@@ -19,6 +19,13 @@ class ClaimLost(BaseException):
     """
 
 
+class Suspended(BaseException):
+    """Leaves a handler whose job has to wait; it begins from its top when it is woken.
+
+    No Exception, so that `except Exception` in a handler does not swallow it.
+    """
+
+
 class TimeIsUp(BaseException):
     """Raised inside a handler that has run longer than its timeout.
 

@@ -24,7 +24,7 @@ from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
 from django_jobs.worker.calling import Invocation, acall, call
 from django_jobs.worker.context import JobContext
-from django_jobs.worker.decide import Level, Outcome, Raised, Returned, decide
+from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned, decide
 from django_jobs.worker.errors import ClaimLost, describe
 from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
@@ -32,6 +32,8 @@ from django_jobs.worker.steps import log_entry
 
 # How long a job whose slug is unknown waits before it is looked at again.
 UNKNOWN_TASK_PAUSE = timedelta(seconds=5)
+# No time to wait at all would be none at which to wake the job.
+SHORTEST_WAIT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ def _conclude(run: Run, outcome: Outcome) -> tuple[Change, Report]:
     return change, Report(
         job=attempt.job,
         change=change,
+        waits=attempt.waits if isinstance(outcome, Left) else (),
+        taken_events=attempt.taken_events(),
+        had_to_wait=attempt.had_to_wait,
         entries=_entries(run, outcome, change),
         values=attempt.unwritten_progress(),
         delete=change.status is JobStatus.SUCCESSFUL and conf.get().DELETE_JOB_ON_COMPLETE,
@@ -134,6 +139,8 @@ def _settled(attempt: Attempt, outcome: Outcome) -> Outcome:
         return Raised(attempt.cancellation)
     if isinstance(outcome, Raised):
         return Raised(outcome.error, attempt.levels_of(outcome.error))
+    if isinstance(outcome, Left) and attempt.wake_at is not None:
+        return Left(max(attempt.wake_at - attempt.now(), SHORTEST_WAIT))
     return outcome
 
 
@@ -143,6 +150,8 @@ def _entries(run: Run, outcome: Outcome, change: Change) -> list[JobLog]:
         frame = run.context._frame
         return [attempt.message(change.message, logging.INFO, None, frame)]
     is_workflow = isinstance(attempt.declaration, Workflow)
+    if isinstance(outcome, Left):
+        return []
     if is_workflow and (isinstance(outcome, Returned) or _logged_by_a_step(outcome)):
         return []
     entry = log_entry(

@@ -14,7 +14,7 @@ from django.db import connections
 from django_jobs import conf
 from django_jobs.models import Job, TaskStatus
 from django_jobs.queue.claim import Selection, claim
-from django_jobs.queue.lifecycle import FINAL, give_back
+from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.record import Report, record
 from django_jobs.queue.rescue import take_over
 from django_jobs.worker.attempt import StepKey
@@ -60,10 +60,11 @@ def run_pass(
         return RunResult(no_jobs_remaining=True)
     run = _run_inline if must_run_inline(using) else _run_in_threads
     results = run(jobs, selection, sequential, ends_at, using)
-    final = ("success", FINAL)
     return RunResult(
         job_status={pk: result for pk, result in results.items() if result is not None},
-        remaining_jobs_from_queried=sum(results.get(job.pk) not in final for job in jobs),
+        remaining_jobs_from_queried=len(jobs)
+        - len(results)
+        + sum(result == "error" for result in results.values()),
     )
 
 
@@ -162,10 +163,12 @@ class _Pass:
         return self.results
 
     def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
+        if not self._may_start(job):
+            self._finish(job)
+            return
         result = None
         try:
-            if self._may_start(job):
-                result = execute(job, self.runtime, statuses)
+            result = execute(job, self.runtime, statuses)
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
         finally:
@@ -174,7 +177,7 @@ class _Pass:
 
     def _start_on_loop(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
         if not self._may_start(job):
-            self._finish(job, None)
+            self._finish(job)
             return
         future = self.runtime.spawn(aexecute(job, self.runtime, statuses))
         future.add_done_callback(lambda done: self._finish_on_loop(job, done))
@@ -195,10 +198,11 @@ class _Pass:
             self.started.add(job.pk)
             return True
 
-    def _finish(self, job: Job, result: str | None) -> None:
+    def _finish(self, job: Job, result: str | None = None) -> None:
         self.heartbeat.remove(job)
         with self._lock:
-            self.results[job.pk] = result
+            if job.pk in self.started:
+                self.results[job.pk] = result
             self._left -= 1
         self.recorder.wake()
 

@@ -19,8 +19,8 @@ from django_jobs.tasks.retry import Retry
 from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
 from django_jobs.worker.calling import Invocation, acall, call
-from django_jobs.worker.decide import Level, Outcome, Raised, Returned
-from django_jobs.worker.errors import ClaimLost, describe
+from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned
+from django_jobs.worker.errors import ClaimLost, Suspended, describe
 from django_jobs.worker.recorder import write
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
     try:
         with attempt.runtime.recording_directly(), transaction.atomic(attempt.runtime.using):
             outcome = call(step.invocation, attempt.runtime)
-            if isinstance(outcome, Raised):
+            if not isinstance(outcome, Returned):
                 raise _RollBackError
             report, status = _report(attempt, step, outcome, started_at)
             attempt.insist(write(attempt.runtime.recorder, report))
@@ -121,9 +121,9 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
     except Exception as error:
         # The commit itself failed, by a deferred constraint for example.
         outcome = Raised(error)
-    if isinstance(outcome, Raised):
-        return _conclude(attempt, step, outcome, started_at)
-    return _succeeded(attempt, step, outcome, status)
+    if isinstance(outcome, Returned):
+        return _succeeded(attempt, step, outcome, status)
+    return _conclude(attempt, step, outcome, started_at)
 
 
 class _RollBackError(Exception):
@@ -132,6 +132,8 @@ class _RollBackError(Exception):
 
 def _conclude(attempt: Attempt, step: Step, outcome: Outcome, started_at: datetime) -> Any:
     """Record the outcome; return the output or raise the error."""
+    if isinstance(outcome, Left):
+        raise Suspended
     if isinstance(outcome, Raised) and isinstance(outcome.error, RetryLater):
         raise outcome.error
     report, status = _report(attempt, step, outcome, started_at)
