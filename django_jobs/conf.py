@@ -161,6 +161,8 @@ class Settings:
     # How long a job whose slug no worker knows waits for a deployment to bring it.
     UNKNOWN_TASK_GRACE: timedelta = _key(_duration, timedelta(seconds=60))
     MAX_INPUT_BYTES: int = _key(_at_least_one, 1024 * 1024)
+    # Whether workers on PostgreSQL are told of new jobs, and need not wait for their next poll.
+    NOTIFY: bool = _key(_boolean, True)
     # Names of input fields that are never shown.
     REDACT: tuple[str, ...] = _key(_names, ())
 

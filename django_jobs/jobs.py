@@ -6,12 +6,13 @@ raises PermissionDenied; without it the call is trusted server code.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.db import connections
 from django.db.models import Q
 from django.http import HttpRequest
 
@@ -56,6 +57,8 @@ __all__ = [
     "run_by_id",
     "send_event",
 ]
+
+R = TypeVar("R")
 
 Target = str | Declaration[Any, Any] | Call[Any, Any]
 
@@ -119,6 +122,30 @@ def run_by_id(job_id: int, *, request: HttpRequest | None = None) -> RunResult:
     """Claim and run one job, whatever its queue, if it is due."""
     access.require("run", request)
     return _pass(replace(runner.default_selection(None), where=Q(pk=job_id)), 1)
+
+
+async def arun(**options: Any) -> RunResult:
+    """See run()."""
+    return await _in_thread(run, **options)
+
+
+async def arun_by_id(job_id: int, *, request: HttpRequest | None = None) -> RunResult:
+    """See run_by_id()."""
+    return await _in_thread(run_by_id, job_id, request=request)
+
+
+async def _in_thread(function: Callable[..., RunResult], *args: Any, **options: Any) -> RunResult:
+    """Call `function` in a thread that handlers do not need for their own sync_to_async()."""
+    inline = await sync_to_async(runner.must_run_inline)(database_alias())
+    return await sync_to_async(_tidily, thread_sensitive=inline)(inline, function, *args, **options)
+
+
+def _tidily(inline: bool, function: Callable[..., R], *args: Any, **options: Any) -> R:
+    try:
+        return function(*args, **options)
+    finally:
+        if not inline:
+            connections.close_all()
 
 
 def _pass(selection: Any, limit: int, **options: Any) -> RunResult:
@@ -200,8 +227,6 @@ def _jobs(where: Q, queue: str | None = None) -> JobQuerySet:
 
 aenqueue = sync_to_async(enqueue)
 aenqueue_many = sync_to_async(enqueue_many)
-arun = sync_to_async(run)
-arun_by_id = sync_to_async(run_by_id)
 acancel = sync_to_async(cancel)
 acancel_by_id = sync_to_async(cancel_by_id)
 aretry = sync_to_async(retry)

@@ -41,9 +41,8 @@ class Selection:
     def ordering(self) -> tuple[str, ...]:
         if self.order:
             return (self.order, "-id" if self.order.startswith("-") else "id")
-        if self.queues is not None and len(self.queues) == 1:
-            return concurrency.order_of(self.queues[0]) or USUAL_ORDER
-        return USUAL_ORDER
+        one = self.queues is not None and len(self.queues) == 1
+        return concurrency.order_of(self.queues[0] if one and self.queues else None) or USUAL_ORDER
 
     @property
     def sees_held_jobs(self) -> bool:
@@ -70,7 +69,7 @@ def claim(selection: Selection, limit: int, *, using: str) -> list[Job]:
         looked_at, seated, waiting = _claim_some(selection, size, limit - len(claimed), using=using)
         claimed += seated
         concurrency.look_again(waiting, using=using)
-        if looked_at < size or not waiting or selection.sees_held_jobs:
+        if looked_at < size or not waiting:
             break
         size = LOOK_AHEAD
     return claimed
@@ -78,14 +77,22 @@ def claim(selection: Selection, limit: int, *, using: str) -> list[Job]:
 
 def wake(*, using: str) -> None:
     """Make the jobs whose time has come claimable."""
-    due = Job.objects.using(using).filter(wake_at__lte=DatabaseNow()).order_by("wake_at")
-    while due.exists():
-        with transaction.atomic(using=using):
-            ids = list(skip_locked(due).values_list("pk", flat=True)[:LOOK_AHEAD])
-            rows = Job.objects.using(using).filter(pk__in=ids)
-            rows.update(status=JobStatus.READY, gate=Gate.DUE)
-        if len(ids) < LOOK_AHEAD:
+    while _due_to_wake(using).exists():
+        if _wake_some(using=using) < LOOK_AHEAD:
             break
+
+
+def _due_to_wake(using: str) -> QuerySet[Job]:
+    return Job.objects.using(using).filter(wake_at__lte=DatabaseNow()).order_by("wake_at")
+
+
+@retried
+def _wake_some(*, using: str) -> int:
+    with transaction.atomic(using=using):
+        ids = list(skip_locked(_due_to_wake(using)).values_list("pk", flat=True)[:LOOK_AHEAD])
+        rows = Job.objects.using(using).filter(pk__in=ids)
+        rows.update(status=JobStatus.READY, gate=Gate.DUE)
+    return len(ids)
 
 
 @retried
@@ -96,12 +103,14 @@ def _claim_some(
     for tries_left in reversed(range(TRIES)):
         try:
             with transaction.atomic(using=using):
-                candidates = list(skip_locked(_candidates(selection, using))[:size])
+                rows = list(skip_locked(_candidates(selection, using))[:size])
+                # A condition on related rows can find a job more than once.
+                candidates = list({job.pk: job for job in rows}.values())
                 seated, waiting = concurrency.seat(candidates, room, using=using)
                 _start(seated, selection, using)
                 if waiting:
                     concurrency.hold(waiting, using=using)
-                return len(candidates), seated, waiting
+                return len(rows), seated, waiting
         except IntegrityError:
             # Another claim took the last place of a key since it was looked up.
             if not tries_left:
@@ -112,7 +121,8 @@ def _claim_some(
 def _candidates(selection: Selection, using: str) -> QuerySet[Job]:
     jobs = Job.objects.using(using).annotate(now=DatabaseNow())
     if selection.sees_held_jobs:
-        jobs = jobs.filter(Q(claim_rank__isnull=False) | Q(line_rank__isnull=False))
+        held = Q(line_rank__isnull=False) & concurrency.has_free_place(using)
+        jobs = jobs.filter(Q(claim_rank__isnull=False) | held)
     else:
         jobs = jobs.filter(claim_rank__isnull=False)
     if selection.queues is not None:

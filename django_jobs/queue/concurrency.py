@@ -20,20 +20,26 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from django.db.models.lookups import LessThan
 
 from django_jobs import conf
 from django_jobs.models import Gate, Job, JobQuerySet, JobStatus
+from django_jobs.queue.transient import retried
 
 Line = tuple[str, str]
 """A concurrency key and a queue."""
 
 
-def order_of(queue: str) -> tuple[str, ...]:
-    """Return in which order the jobs of the queue are taken; () for the usual one."""
+def order_of(queue: str | None) -> tuple[str, ...]:
+    """Return in which order the jobs of the queue are taken; () for the usual one.
+
+    None stands for several queues at once, about which a callable is not asked.
+    """
     order = conf.get().PROCESSING_ORDER
     if callable(order):
-        order = order(queue)
+        order = None if queue is None else order(queue)
     elif isinstance(order, dict):
         order = order.get(queue, order.get(None))
     return (order, "id" if not order.startswith("-") else "-id") if order else ()
@@ -151,6 +157,7 @@ def _keys_with_someone_held(jobs: Sequence[Job], using: str) -> Iterator[str]:
             yield str(job.concurrency_key)
 
 
+@retried
 def admit(key: str, *, using: str) -> None:
     """Let the first of each queue's line to the front, as far as there are free places.
 
@@ -170,12 +177,19 @@ def admit(key: str, *, using: str) -> None:
             _held(using).filter(pk__in=ids).update(gate=Gate.DUE)
 
 
+def has_free_place(using: str) -> Q:
+    """Return the condition that the key of a job is not busy."""
+    holders = Job.objects.using(using).filter(held_key=OuterRef("concurrency_key"))
+    running = holders.order_by().values("held_key").annotate(number=Count("pk")).values("number")
+    return Q(LessThan(Coalesce(Subquery(running), 0), F("concurrency_limit")))
+
+
 def _head_of_next_queue(key: str, after: str, using: str) -> Job | None:
     line = _held(using).filter(line_key=key, queue__gt=after)
     order = ("line_key", "queue", "line_rank", "due_at", "id")
     head: Job | None = (
         line.order_by(*order)
-        .only("queue", "concurrency_limit", "priority", "concurrency_key")
+        .only("queue", "concurrency_limit", "priority", "concurrency_key", "due_at")
         .first()
     )
     return head
@@ -184,7 +198,9 @@ def _head_of_next_queue(key: str, after: str, using: str) -> Job | None:
 def _ahead_of(head: Job, using: str) -> int:
     """Return how many run with the key or stand before `head` at the front of its queue."""
     key = head.concurrency_key
-    front = Q(line_key=key, queue=head.queue, claim_rank__lte=-head.priority)
+    rank = -head.priority
+    sooner = Q(claim_rank__lt=rank) | Q(claim_rank=rank, due_at__lte=head.due_at)
+    front = Q(line_key=key, queue=head.queue) & sooner
     rows = Job.objects.using(using).filter(
         Q(held_key=key) | (front & Q(concurrency_limit__isnull=False))
     )

@@ -8,8 +8,10 @@ from copy import copy
 
 from django.db import IntegrityError, connections, transaction
 
-from django_jobs.models import Job, JobLog
+from django_jobs.models import Gate, Job, JobLog
 from django_jobs.queue import concurrency
+from django_jobs.queue.notify import CHANNEL, is_supported, notify
+from django_jobs.queue.transient import retried
 
 BATCH = 1000
 # How often a unique key may be taken and left again while its job is being added.
@@ -27,20 +29,37 @@ def insert(
     """
     if not jobs:
         return []
+    stored, held = _store(jobs, superseding, entries, using=using)
+    if held:
+        concurrency.look_again(held, using=using)
+    return stored
+
+
+@retried
+def _store(
+    jobs: Sequence[Job], superseding: Collection[str], entries: Sequence[Sequence[JobLog]], *,
+    using: str,
+) -> tuple[list[Job], list[Job]]:  # fmt: skip
+    """Add the jobs in one transaction; return what `insert` does, and who is held back."""
+    _forget_earlier_try(jobs)
     unique = any(job.unique_key is not None for job in jobs)
     logged = any(entries)
-    with _transaction_if(bool(superseding or logged or unique or len(jobs) > BATCH), using):
+    with _transaction_if(bool(superseding or logged or unique or len(jobs) > 1), using):
         if superseding:
             _supersede(superseding, using)
         held = concurrency.assign_gates(jobs, using=using)
         stored = _insert_unique(jobs, using) if unique else _insert(jobs, using)
-        if superseding and len(jobs) > 1:
-            _supersede_within(stored, superseding, using)
         if logged:
             _insert_entries(stored, entries, using)
-    if held:
-        concurrency.look_again(held, using=using)
-    return stored
+        if superseding and len(jobs) > 1:
+            _supersede_within(stored, superseding, using)
+    return stored, held
+
+
+def _forget_earlier_try(jobs: Iterable[Job]) -> None:
+    """Take back what a transaction that was rolled back has left in memory."""
+    for job in jobs:
+        job.pk, job.gate, job._state.adding = None, Gate.OPEN, True
 
 
 def _transaction_if(wanted: bool, using: str) -> AbstractContextManager[object]:
@@ -48,17 +67,45 @@ def _transaction_if(wanted: bool, using: str) -> AbstractContextManager[object]:
 
 
 def _insert(jobs: Sequence[Job], using: str) -> list[Job]:
+    if len(jobs) == 1 and is_supported(using):
+        return [_insert_and_notify(jobs[0], using)]
     if len(jobs) < 2 or not connections[using].features.can_return_rows_from_bulk_insert:
         # For one job, save() spares the transaction that bulk_create() opens.
         for job in jobs:
             job.save(force_insert=True, using=using)
         return list(jobs)
-    return Job.objects.using(using).bulk_create(jobs, batch_size=BATCH)
+    stored = Job.objects.using(using).bulk_create(jobs, batch_size=BATCH)
+    notify({job.queue for job in jobs if job.wait_until is None}, using=using)
+    return stored
+
+
+def _insert_and_notify(job: Job, using: str) -> Job:
+    """Insert a job and notify the workers, if it may be claimed, in one statement."""
+    connection = connections[using]
+    fields = [
+        field
+        for field in Job._meta.concrete_fields
+        if not field.generated and not field.primary_key
+    ]
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    values = [field.get_db_prep_save(field.pre_save(job, add=True), connection) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(Job._meta.db_table)} ({columns}) "  # noqa: S608
+            f"VALUES ({', '.join(['%s'] * len(fields))}) RETURNING id, "
+            "CASE WHEN claim_rank IS NOT NULL THEN pg_notify(%s, queue) END",
+            [*values, CHANNEL],
+        )
+        job.pk = cursor.fetchone()[0]
+    job._state.adding, job._state.db = False, using
+    return job
 
 
 def _insert_unique(jobs: Sequence[Job], using: str) -> list[Job]:
     """Insert what has no unfinished twin. The constraint decides; a lost race starts anew."""
-    for tries_left in reversed(range(UNIQUE_TRIES)):
+    # A try that fails tells of a single twin, be there as many as jobs.
+    for tries_left in reversed(range(UNIQUE_TRIES + len(jobs))):
         twins = _unfinished_twins(jobs, using)
         fresh = _first_of_each_key(job for job in jobs if job.unique_key not in twins)
         try:
@@ -102,18 +149,23 @@ def _supersede(keys: Collection[str], using: str) -> None:
     """Delete the unfinished jobs of the keys that do not run."""
     older = Job.objects.using(using).filter(line_key__in=keys)
     # The lock keeps a worker from claiming a row between its selection and its deletion.
-    locked = list(older.select_for_update().values_list("pk", flat=True))
+    locked = list(older.order_by("pk").select_for_update().values_list("pk", flat=True))
     if locked:
         Job.objects.using(using).filter(pk__in=locked).delete()
 
 
 def _supersede_within(jobs: Sequence[Job], keys: Collection[str], using: str) -> None:
-    """Let the last of the new jobs supersede the others, as if they had come one by one."""
+    """Let the last of the new jobs supersede the others, as if they had come one by one.
+
+    A duplicate is no new job: what it repeats runs, or it would have been superseded.
+    """
     last = {job.concurrency_key: job.pk for job in jobs}
     older = [
         job.pk
         for job in jobs
-        if job.concurrency_key in keys and job.pk != last[job.concurrency_key]
+        if job.concurrency_key in keys
+        and job.pk != last[job.concurrency_key]
+        and not job.was_duplicate
     ]
     if older:
         Job.objects.using(using).filter(pk__in=older).delete()

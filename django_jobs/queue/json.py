@@ -41,7 +41,7 @@ def normalise(value: Any) -> Any:
 
     Raises as `encode` does.
     """
-    if value is None or value is True or value is False or type(value) is int:
+    if value is None or value is True or value is False:
         return value
     return json.loads(encode(value))
 

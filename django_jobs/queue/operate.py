@@ -15,6 +15,7 @@ from django_jobs.fields import DatabaseNow
 from django_jobs.models import FINISHED, Gate, Job, JobStatus, Queue, TaskStatus
 from django_jobs.queue import concurrency, waits
 from django_jobs.queue.lifecycle import CANCELLED, FAILED, READY, move, sources
+from django_jobs.queue.notify import notify
 from django_jobs.queue.transient import retried
 
 BATCH = 500
@@ -76,6 +77,8 @@ def retry(jobs: QuerySet[Job]) -> int:
     retried_jobs = 0
     for batch in _batches(jobs.filter(status__in=RETRIABLE)):
         retried_jobs += _retry_batch(batch, using=jobs.db)
+    if retried_jobs:
+        notify(using=jobs.db)
     return retried_jobs
 
 
@@ -111,16 +114,19 @@ def _anew() -> dict[str, Any]:
     }
 
 
-def prune(jobs: QuerySet[Job], *, before: datetime | None = None) -> int:
+def prune(jobs: QuerySet[Job], *, before: datetime | None = None, most: int | None = None) -> int:
     """Delete finished jobs, in batches; return how many.
 
-    Without `before`, each status keeps its jobs as long as the setting RETENTION says.
+    Without `before`, each status keeps its jobs as long as the setting RETENTION says. When
+    `most` are deleted the rest is left for later.
     """
     deleted = 0
     finished = jobs.filter(status__in=FINISHED, processing_token__isnull=True)
     for condition in _expired(before):
         for batch in _batches(finished.filter(condition)):
             deleted += _delete_batch(batch, condition, using=jobs.db)
+            if most is not None and deleted >= most:
+                return deleted
     return deleted
 
 
@@ -164,4 +170,7 @@ def pause_queue(name: str, *, by: str = "", using: str) -> bool:
 def resume_queue(name: str, *, using: str) -> bool:
     """Resume the queue; return False where it was not paused."""
     queue = Queue.objects.using(using).filter(name=name, paused=True)
-    return bool(queue.update(paused=False, paused_at=None, paused_by=""))
+    resumed = bool(queue.update(paused=False, paused_at=None, paused_by=""))
+    if resumed:
+        notify([name], using=using)
+    return resumed

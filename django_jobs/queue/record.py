@@ -165,7 +165,8 @@ def _change_jobs(reports: Sequence[Report], rows: Mapping[int, _Row], using: str
     for report in reports:
         if report.change is not None or report.values:
             groups[_likeness(report)].append(report)
-    for group in groups.values():
+    # The end of a job comes after what it reported on its way, such as its progress.
+    for group in sorted(groups.values(), key=lambda group: group[0].change is not None):
         jobs = Job.objects.using(using).filter(pk__in=[report.job.pk for report in group])
         if group[0].delete:
             jobs.delete()

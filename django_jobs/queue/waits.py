@@ -18,6 +18,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import UNFINISHED, Event, Gate, Job, JobStatus, Wait
 from django_jobs.queue.lifecycle import READY, move
+from django_jobs.queue.notify import notify
 
 
 def check_event_name(name: Any) -> None:
@@ -62,7 +63,8 @@ def wake(job_ids: Sequence[int], *, using: str) -> None:
     if job_ids:
         rows = Job.objects.using(using).filter(pk__in=job_ids, status=JobStatus.WAITING)
         now = DatabaseNow()
-        move(rows, READY, gate=Gate.DUE, wait_until=now, updated_at=now)
+        if move(rows, READY, gate=Gate.DUE, wait_until=now, updated_at=now):
+            notify(using=using)
 
 
 def look_again(job: Job, taken: Collection[int], *, using: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -68,8 +69,11 @@ class Attempt:
         self.done: set[StepKey] = set()
         # Set where a step of the job asked for the job to be cancelled.
         self.cancellation: JobCancelledError | None = None
+        # Called where a handler or a step does not leave when its time is up.
+        self.on_stuck: Callable[[], None] = lambda: None
         self._levels: dict[int, tuple[BaseException, list[Level]]] = {}
         self._progress = Progress()
+        self._put_off: list[JobLog] = []
 
     @property
     def task_status(self) -> Mapping[str, Mapping[str, TaskStatus]]:
@@ -93,7 +97,26 @@ class Attempt:
             raise ClaimLost(f"Job {self.job.pk} is run by another worker now, or was deleted.")
 
     def log(self, entry: JobLog) -> None:
-        self.runtime.recorder.submit(Report(job=self.job, entries=[entry]))
+        if self.runtime.records_directly:
+            # The transaction of an atomic handler would take it along when it is rolled back.
+            with self.lock:
+                self._put_off.append(entry)
+        else:
+            self.runtime.recorder.submit(Report(job=self.job, entries=[entry]))
+
+    def put_off_entries(self) -> list[JobLog]:
+        """Return the messages of an atomic handler, for whichever record is not rolled back."""
+        with self.lock:
+            return [copy(entry) for entry in self._put_off]
+
+    def log_put_off_entries(self) -> None:
+        """Write the messages of an atomic step, unless it is within another."""
+        if self.runtime.records_directly:
+            return
+        with self.lock:
+            put_off, self._put_off = self._put_off, []
+        if put_off:
+            self.runtime.recorder.submit(Report(job=self.job, entries=put_off))
 
     def message(self, text: str, level: int, data: Any, frame: Frame) -> JobLog:
         now = timezone.now()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, close_old_connections, connections, transaction
+from django.db import close_old_connections, connections, transaction
 
 from django_jobs.exceptions import InvalidInputError, TaskTimeoutError
 from django_jobs.queue.json import normalise
@@ -47,12 +47,16 @@ class Invocation:
         self.name = name
         self.timeout = timeout
         self.output_schema = output_schema
+        # Called from another thread where the function does not leave when its time is up.
+        self.on_stuck: Callable[[], None] = _nothing
+        # Awaited after the function, where that is a coroutine function.
+        self.steps_ended: Callable[[], Awaitable[None]] = _no_steps
 
     @property
     def is_async(self) -> bool:
         try:
             return inspect.iscoroutinefunction(self.function())
-        except Exception:
+        except (Exception, SystemExit):
             # Calling it will raise this again, where it is recorded.
             return False
 
@@ -72,19 +76,28 @@ class Invocation:
             ) from error
 
     def timed_out(self) -> TaskTimeoutError:
-        return TaskTimeoutError(f"{self.name} ran longer than its timeout of {self.seconds:g} s.")
+        limit = "" if self.seconds is None else f" of {self.seconds:g} s"
+        return TaskTimeoutError(f"{self.name} ran longer than the timeout{limit}.")
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _no_steps() -> None:
+    pass
 
 
 def call(invocation: Invocation, runtime: Runtime) -> Outcome:
     """Call the function from a thread, to its end, whatever kind it is."""
-    if invocation.is_async:
-        return runtime.wait_for(lambda: acall(invocation, runtime))
     try:
         with ExitStack() as stack:
             if runtime.inline:
                 stack.enter_context(_Savepoint(runtime.using))
+            if invocation.is_async:
+                return runtime.wait_for(lambda: acall(invocation, runtime))
             if invocation.seconds is not None:
-                stack.enter_context(time_limit(invocation.seconds))
+                stack.enter_context(time_limit(invocation.seconds, invocation.on_stuck))
             value = invocation.function()(*invocation.args, **invocation.kwargs())
         return Returned(invocation.finish(value))
     except TimeIsUp:
@@ -100,14 +113,40 @@ async def acall(invocation: Invocation, runtime: Runtime) -> Outcome:
         return await in_thread(invocation, runtime)
     try:
         async with asyncio.timeout(invocation.seconds) as limit:
-            value = await invocation.function()(*invocation.args, **invocation.kwargs())
+            value = await _await_with_steps(invocation)
+        if limit.expired():
+            return Raised(invocation.timed_out())
         return Returned(invocation.finish(value))
     except TimeoutError as error:
         return Raised(invocation.timed_out() if limit.expired() else error)
-    except asyncio.CancelledError:
-        raise
+    except asyncio.CancelledError as error:
+        if _is_being_cancelled():
+            raise
+        # The handler awaited something else that was cancelled.
+        return Raised(error)
     except BaseException as error:
         return _raised(error, runtime)
+
+
+async def _await_with_steps(invocation: Invocation) -> Any:
+    """Await the function, and the steps that it began and then left alone.
+
+    asyncio.gather() raises the first error while the others still run.
+    """
+    try:
+        value = await invocation.function()(*invocation.args, **invocation.kwargs())
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        await invocation.steps_ended()
+        raise
+    await invocation.steps_ended()
+    return value
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _raised(error: BaseException, runtime: Runtime) -> Outcome:
@@ -166,5 +205,6 @@ class _Savepoint:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if self.atomic is None:
             return
-        broken = isinstance(error, DatabaseError) or self.connection.needs_rollback
+        connection = self.connection
+        broken = connection.needs_rollback or (error is not None and not connection.is_usable())
         self.atomic.__exit__(*((kind, error, trace) if broken else (None, None, None)))

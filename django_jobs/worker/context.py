@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.utils.asyncio import async_unsafe
 
 from django_jobs.exceptions import InvalidInputError
 from django_jobs.models import INLINE_SLUG, Job, TaskStatus
@@ -37,6 +41,7 @@ class JobContext:
         self._attempt = attempt
         self._frame = frame
         self.input = input
+        self._under_way: set[asyncio.Future[None]] = set()
 
     @property
     def job(self) -> Job:
@@ -52,6 +57,7 @@ class JobContext:
         """What became of the steps so far: task_status[slug][task_id]."""
         return self._attempt.task_status
 
+    @async_unsafe("ctx.run() would block the event loop. Write await ctx.arun().")
     def run(self, task_id: str, task: Runnable, /, **input: Any) -> Any:
         """Run a task as a durable step and return its output.
 
@@ -63,8 +69,11 @@ class JobContext:
 
     async def arun(self, task_id: str, task: Runnable, /, **input: Any) -> Any:
         """See run(); several may be awaited together with asyncio.gather()."""
-        return await steps.arun(self._attempt, self._task_step(task_id, task, input))
+        step = self._task_step(task_id, task, input)
+        with self._step_under_way():
+            return await steps.arun(self._attempt, step)
 
+    @async_unsafe("ctx.inline() would block the event loop. Write await ctx.ainline().")
     def inline(
         self, task_id: str, function: Callable[..., Any], /, *,
         input: Mapping[str, Any] | None = None, retries: int | Retry | None = None,
@@ -78,8 +87,10 @@ class JobContext:
     ) -> Any:  # fmt: skip
         """See inline()."""
         step = self._inline_step(task_id, function, input, retries)
-        return await steps.arun(self._attempt, step)
+        with self._step_under_way():
+            return await steps.arun(self._attempt, step)
 
+    @async_unsafe("ctx.parallel() would block the event loop. Write asyncio.gather().")
     def parallel(self, max_workers: int | None = None) -> ParallelGroup:
         """Return a block whose steps run at the same time, in at most `max_workers` threads.
 
@@ -163,6 +174,22 @@ class JobContext:
         inline = self._attempt.runtime.inline
         return await sync_to_async(function, thread_sensitive=inline)()
 
+    @contextmanager
+    def _step_under_way(self) -> Iterator[None]:
+        ended = asyncio.get_running_loop().create_future()
+        self._under_way.add(ended)
+        try:
+            yield
+        finally:
+            self._under_way.discard(ended)
+            if not ended.done():
+                ended.set_result(None)
+
+    async def _steps_ended(self) -> None:
+        """Wait for the steps that the handler began and did not wait for."""
+        while self._under_way:
+            await asyncio.wait(list(self._under_way))
+
     def _task_step(self, task_id: str, task: Runnable, input: dict[str, Any]) -> steps.Step:
         declaration, retry = _resolve(task)
         stored = declaration.input_schema.validate(input)
@@ -170,11 +197,12 @@ class JobContext:
         invocation = Invocation(
             lambda: declaration.function,
             (context,) if declaration.takes_context else (),
-            lambda: declaration.input_schema.restore(stored),
+            lambda: declaration.input_schema.restore(deepcopy(stored)),
             name=f"the task {declaration.slug!r}",
             timeout=declaration.timeout,
             output_schema=declaration.output_schema,
         )
+        invocation.steps_ended = context._steps_ended
         return steps.Step(
             slug=declaration.slug, task_id=_checked_id(task_id), input=stored,
             invocation=invocation, retry=retry, parent=self._frame, context=context,

@@ -10,7 +10,7 @@ from typing import Any
 from django_jobs.exceptions import JobCancelledError, RetryLater
 from django_jobs.queue import lifecycle
 from django_jobs.queue.lifecycle import Change
-from django_jobs.tasks.retry import Retry
+from django_jobs.tasks.retry import LONGEST_DELAY, Retry
 from django_jobs.worker.errors import describe
 
 
@@ -55,7 +55,7 @@ def decide(outcome: Outcome, job: Level) -> Change:
         return lifecycle.suspend(outcome.delay)
     error = outcome.error
     if isinstance(error, RetryLater):
-        return lifecycle.postpone(error.delay, str(error))
+        return lifecycle.postpone(min(error.delay, LONGEST_DELAY), describe(error)["message"])
     if isinstance(error, JobCancelledError):
         return lifecycle.cancel(describe(error))
     delay = retry_delay(error, [*outcome.levels, job])

@@ -8,9 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django_jobs.models import Worker
-from django_jobs.queue import rescue
+from django_jobs import conf
+from django_jobs.fields import DatabaseNow
+from django_jobs.models import Job, Worker
+from django_jobs.queue import concurrency, operate, rescue
 from django_jobs.worker import identity
+
+# Of finished jobs, so that a worker soon works again.
+PRUNED_AT_ONCE = 2_000
 
 logger = logging.getLogger("django_jobs.duties")
 
@@ -35,9 +40,14 @@ class Duties:
 
     def __init__(self, using: str) -> None:
         self.using = using
+        self._line: tuple[str, str] | None = None
+        lease = conf.get().LEASE
         self._duties = [
-            Duty(self.end_leases_of_dead_neighbours, timedelta(seconds=5)),
-            Duty(self.take_over, timedelta(seconds=1)),
+            Duty(self.end_leases_of_dead_neighbours, min(timedelta(seconds=5), lease / 3)),
+            Duty(self.take_over, min(timedelta(seconds=5), lease / 6)),
+            Duty(self.repair_lines, timedelta(seconds=30)),
+            Duty(self.forget_silent_workers, timedelta(minutes=1)),
+            Duty(self.prune, timedelta(minutes=1)),
         ]
 
     def perform(self) -> None:
@@ -49,6 +59,22 @@ class Duties:
         taken_over = rescue.take_over(using=self.using)
         if taken_over:
             logger.warning("Took over %s jobs whose worker was lost", taken_over)
+
+    def repair_lines(self) -> None:
+        """Let jobs to the front that a crash left held back; some lines at a time."""
+        self._line = concurrency.repair(using=self.using, after=self._line or ("", ""))
+
+    def forget_silent_workers(self) -> None:
+        """Delete the rows of workers whose leases are long over."""
+        silent = DatabaseNow() - max(conf.get().LEASE * 5, timedelta(minutes=5))
+        Worker.objects.using(self.using).filter(last_heartbeat_at__lt=silent).delete()
+
+    def prune(self) -> None:
+        """Delete a bounded number of the jobs that RETENTION lets go."""
+        jobs = Job.objects.using(self.using).all()
+        pruned = operate.prune(jobs, most=PRUNED_AT_ONCE)
+        if pruned:
+            logger.info("Pruned %s finished jobs", pruned)
 
     def end_leases_of_dead_neighbours(self) -> None:
         """End the leases of workers of this machine whose process is gone."""

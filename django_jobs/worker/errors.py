@@ -46,12 +46,12 @@ def describe(error: BaseException) -> dict[str, Any]:
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as problem:
+    except BaseException as problem:
         return f"(its __str__ raised {type(problem).__name__})"
 
 
 def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as problem:
+    except BaseException as problem:
         return f"(formatting it raised {type(problem).__name__})"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from django_jobs import conf, signals
@@ -73,15 +76,24 @@ async def aexecute(
     run = _begin(job, registry.get(job.slug), runtime, statuses or {})
     in_thread = sync_to_async(_end, thread_sensitive=runtime.inline)
     try:
-        return await in_thread(run, await acall(run.invocation, runtime))
+        outcome = await acall(run.invocation, runtime)
+    except asyncio.CancelledError:
+        # The job was cancelled or lost: the record will tell which, and refuse the rest.
+        outcome = Raised(JobCancelledError(f"Job {job.pk} was cancelled."))
     except ClaimLost:
         _abandon(run)
         return None
+    return await in_thread(run, outcome)
 
 
 def _end(run: Run, outcome: Outcome) -> str | None:
     change, report = _conclude(run, outcome)
-    standing = write(run.attempt.runtime.recorder, report)
+    try:
+        standing = write(run.attempt.runtime.recorder, report)
+    except (DataError, IntegrityError, OverflowError, TypeError, ValueError) as error:
+        # What the handler returned or raised is more than this database can store.
+        change, report = _conclude(run, Raised(error))
+        standing = write(run.attempt.runtime.recorder, report)
     return _announce(run, change, standing)
 
 
@@ -99,8 +111,18 @@ def _begin(
     frame = Frame(job.slug, SINGLE_TASK_ID, attempt.retry, is_step=is_task)
     context = JobContext(attempt, frame, job.input)
     arguments = (context,) if declaration.takes_context else ()
+    run = Run(attempt, context, _invocation(declaration, arguments, job), timezone.now())
+    run.invocation.steps_ended = context._steps_ended
+    run.invocation.on_stuck = attempt.on_stuck = partial(_report_stuck, run)
     signals.announce(signals.job_started, [job])
-    return Run(attempt, context, _invocation(declaration, arguments, job), timezone.now())
+    return run
+
+
+def _report_stuck(run: Run) -> None:
+    """Have a handler given up that its timeout could not stop."""
+    error = run.invocation.timed_out()
+    _change, report = _conclude(run, Raised(error))
+    run.attempt.runtime.give_up(report)
 
 
 def _invocation(
@@ -109,7 +131,7 @@ def _invocation(
     return Invocation(
         lambda: declaration.function,
         arguments,
-        lambda: declaration.input_schema.restore(job.input),
+        lambda: declaration.input_schema.restore(deepcopy(job.input)),
         name=f"the {declaration.kind} {declaration.slug!r}",
         timeout=declaration.timeout,
         output_schema=declaration.output_schema,
@@ -127,7 +149,7 @@ def _conclude(run: Run, outcome: Outcome) -> tuple[Change, Report]:
         waits=attempt.waits if isinstance(outcome, Left) else (),
         taken_events=attempt.taken_events(),
         had_to_wait=attempt.had_to_wait,
-        entries=_entries(run, outcome, change),
+        entries=[*attempt.put_off_entries(), *_entries(run, outcome, change)],
         values=attempt.unwritten_progress(),
         delete=change.status is JobStatus.SUCCESSFUL and conf.get().DELETE_JOB_ON_COMPLETE,
     )

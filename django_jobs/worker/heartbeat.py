@@ -1,28 +1,38 @@
-"""Keep the leases of running jobs from running out."""
+"""Keep the leases of running jobs, and notice which of them are not ours to run any more."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.db import DatabaseError, InterfaceError, connections
 
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job
+from django_jobs.models import Job, JobStatus
 from django_jobs.worker.membership import Membership
 
 logger = logging.getLogger("django_jobs.heartbeat")
 
+RETRY_PAUSE = 1.0
+
 
 class Heartbeat:
-    """Renews the leases of its jobs from a thread of its own, one statement for all of them."""
+    """Renews the leases of its jobs from a thread of its own, one statement for all of them.
 
-    def __init__(self, using: str, lease: timedelta, membership: Membership | None = None) -> None:
+    `on_revoked` is called with each job that was cancelled or lost.
+    """
+
+    def __init__(
+        self, using: str, lease: timedelta, membership: Membership | None = None,
+        on_revoked: Callable[[Job], None] = lambda job: None,
+    ) -> None:  # fmt: skip
         self.using = using
+        self.interval = lease.total_seconds() / 3
         self.lease = lease
         self.membership = membership
+        self.on_revoked = on_revoked
         self._jobs: dict[int, Job] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -34,7 +44,8 @@ class Heartbeat:
 
     def remove(self, job: Job) -> None:
         with self._lock:
-            self._jobs.pop(job.pk, None)
+            if self._jobs.get(job.pk) is job:
+                del self._jobs[job.pk]
 
     def start(self) -> None:
         self._thread.start()
@@ -43,20 +54,23 @@ class Heartbeat:
         self._stopped.set()
 
     def _run(self) -> None:
+        pause = self.interval
         try:
-            while not self._stopped.wait(self.lease.total_seconds() / 3):
-                self._beat()
+            while not self._stopped.wait(pause):
+                pause = self.interval if self._beat() else min(RETRY_PAUSE, self.interval)
         finally:
             connections[self.using].close()
 
-    def _beat(self) -> None:
+    def _beat(self) -> bool:
         try:
-            renewed = self.renew()
+            running = self.renew()
             if self.membership is not None:
-                self.membership.beat(renewed)
-        except (DatabaseError, InterfaceError):
-            logger.exception("The leases could not be renewed; it will be tried again")
+                self.membership.beat(running)
+        except (DatabaseError, InterfaceError) as error:
+            logger.error("The leases could not be renewed, trying again: %s", error)
             connections[self.using].close()
+            return False
+        return True
 
     def renew(self) -> int:
         """Renew the leases of the jobs that are still this worker's; return how many."""
@@ -68,4 +82,23 @@ class Heartbeat:
             pk__in=[job.pk for job in jobs],
             processing_token__in={job.processing_token for job in jobs},
         )
-        return rows.update(processing_until=DatabaseNow() + self.lease)
+        renewed = rows.update(processing_until=DatabaseNow() + self.lease)
+        self._notice_revoked(jobs)
+        return renewed
+
+    def _notice_revoked(self, jobs: list[Job]) -> None:
+        rows = Job.objects.using(self.using).filter(
+            pk__in=[job.pk for job in jobs], status=JobStatus.RUNNING
+        )
+        held = set(rows.values_list("pk", "processing_token"))
+        for job in jobs:
+            if (job.pk, job.processing_token) not in held and self._is_still_run(job):
+                logger.warning(
+                    "Job %s %s was cancelled, or lost to another worker", job.pk, job.slug
+                )
+                self.on_revoked(job)
+
+    def _is_still_run(self, job: Job) -> bool:
+        """Whether it is not simply done: its record clears the token, here too."""
+        with self._lock:
+            return self._jobs.get(job.pk) is job and job.processing_token is not None

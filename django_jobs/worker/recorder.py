@@ -7,12 +7,16 @@ has come in while the batch before was being written.
 
 from __future__ import annotations
 
+import threading
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from django_jobs.queue.record import Report, Standing, record
+from django_jobs.worker.outage import DISCONNECTED, persist
 
 # Bounds how long the first of a batch waits for the statement to be built.
 MOST_AT_ONCE = 500
@@ -29,15 +33,32 @@ def write(recorder: Recorder, report: Report) -> Standing:
 
 
 class DirectRecorder:
-    """Writes at once, in the thread and on the connection of the caller."""
+    """Writes at once, in the thread and on the connection of the caller.
+
+    What comes from an event loop, which has no connection, is written with what comes next.
+    """
 
     def __init__(self, using: str) -> None:
         self.using = using
+        self._deferred: list[Report] = []
 
     def submit(self, report: Report) -> Future[Standing]:
         future: Future[Standing] = Future()
-        future.set_result(record([report], using=self.using)[0])
+        if _on_event_loop():
+            self._deferred.append(report)
+            future.set_result(Standing.HELD)
+        else:
+            deferred, self._deferred = self._deferred, []
+            future.set_result(record([*deferred, report], using=self.using)[-1])
         return future
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class BatchRecorder:
@@ -56,12 +77,15 @@ class BatchRecorder:
         """Let `serve` look at its condition again."""
         self._inbox.put(None)
 
-    def serve(self, until: Callable[[], bool]) -> None:
-        """Write what comes in until the condition holds; call `wake` when it may."""
-        while not until():
+    def serve(self, until: Callable[[], bool], *, give_up: threading.Event | None = None) -> None:
+        """Write what comes in until the condition holds; call `wake` when it may.
+
+        While the database is away it waits, unless `give_up` is set.
+        """
+        while not until() or not self._inbox.empty():
             batch = self._collect()
             if batch:
-                self._write(batch)
+                self._write(batch, give_up or threading.Event())
 
     def _collect(self) -> list[tuple[Report, Future[Standing]]]:
         batch = []
@@ -76,17 +100,21 @@ class BatchRecorder:
             except Empty:
                 return batch
 
-    def _write(self, batch: list[tuple[Report, Future[Standing]]]) -> None:
+    def _write(
+        self, batch: list[tuple[Report, Future[Standing]]], give_up: threading.Event
+    ) -> None:
         reports = [report for report, _future in batch]
+        write_all = partial(record, reports, using=self.using)
         try:
-            standings = record(reports, using=self.using)
+            standings = persist(write_all, using=self.using, what="the recorder", give_up=give_up)
         except Exception as error:
-            if len(batch) > 1:
+            if len(batch) > 1 and not isinstance(error, DISCONNECTED):
                 # One report that cannot be stored must not take the others with it.
                 for item in batch:
-                    self._write([item])
+                    self._write([item], give_up)
                 return
-            batch[0][1].set_exception(error)
+            for _report, future in batch:
+                future.set_exception(error)
             return
         for (_report, future), standing in zip(batch, standings, strict=True):
             future.set_result(standing)

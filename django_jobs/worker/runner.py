@@ -47,9 +47,9 @@ class RunResult:
 
 def run_pass(
     selection: Selection, limit: int, *, sequential: bool = False,
-    deadline: float | None = None, using: str,
+    deadline: float | None = None, inline: bool = False, using: str,
 ) -> RunResult:  # fmt: skip
-    """Claim up to `limit` due jobs and run them.
+    """Claim up to `limit` due jobs and run them, `inline` in this thread, else in parallel.
 
     After `deadline` seconds nothing new is started, and what was not started is given back.
     """
@@ -58,7 +58,7 @@ def run_pass(
     jobs = claim(selection, limit, using=using)
     if not jobs:
         return RunResult(no_jobs_remaining=True)
-    run = _run_inline if must_run_inline(using) else _run_in_threads
+    run = _run_inline if inline or must_run_inline(using) else _run_in_threads
     results = run(jobs, selection, sequential, ends_at, using)
     return RunResult(
         job_status={pk: result for pk, result in results.items() if result is not None},
@@ -179,7 +179,7 @@ class _Pass:
         if not self._may_start(job):
             self._finish(job)
             return
-        future = self.runtime.spawn(aexecute(job, self.runtime, statuses))
+        future = self.runtime.spawn_job(job.pk, aexecute(job, self.runtime, statuses))
         future.add_done_callback(lambda done: self._finish_on_loop(job, done))
 
     def _finish_on_loop(self, job: Job, done: object) -> None:

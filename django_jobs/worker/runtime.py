@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -17,7 +18,11 @@ from django_jobs.worker.recorder import DirectRecorder, Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from django_jobs.queue.record import Report
+
 R = TypeVar("R")
+
+logger = logging.getLogger("django_jobs.runtime")
 
 # Set in a thread whose handler's own transaction must hold what it records, too.
 _direct: ContextVar[DirectRecorder | None] = ContextVar("django_jobs_recorder", default=None)
@@ -34,7 +39,10 @@ class Runtime:
         self.using = using
         self.inline = inline
         self._recorder = recorder
+        # What to do with the report of a handler that cannot be stopped.
+        self.give_up: Callable[[Report], None] = lambda report: None
         self._loop: EventLoop | None = None
+        self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -59,8 +67,11 @@ class Runtime:
     def wait_for(self, start: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run a coroutine to its end, from a thread that has no event loop."""
         if self.inline:
-            result: R = async_to_sync(start)()
-            return result
+
+            async def run() -> R:
+                return await start()
+
+            return async_to_sync(run)()
         return self.spawn(start()).result()
 
     def spawn(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
@@ -69,6 +80,26 @@ class Runtime:
             if self._loop is None:
                 self._loop = EventLoop()
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop.loop)
+
+    def spawn_job(self, job_id: int, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
+        """Run the coroutine of a job, which `cancel_job` can cancel."""
+
+        async def tracked() -> R:
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks[job_id] = task
+            try:
+                return await coroutine
+            finally:
+                self._tasks.pop(job_id, None)
+
+        return self.spawn(tracked())
+
+    def cancel_job(self, job_id: int) -> None:
+        """Cancel the coroutine of a job, where it is one that runs."""
+        task = self._tasks.get(job_id)
+        if task is not None and self._loop is not None:
+            self._loop.loop.call_soon_threadsafe(task.cancel)
 
     def close(self) -> None:
         if self._loop is not None:
@@ -80,18 +111,28 @@ class EventLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="jobs-event-loop", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
-            self.loop.run_forever()
+            while not self._closing:
+                self._run_until_stopped()
         finally:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
 
+    def _run_until_stopped(self) -> None:
+        try:
+            self.loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            # A task has raised it. Whoever awaits that task gets it too; the others run on.
+            logger.warning("A task of a handler wanted the process to end", exc_info=True)
+
     def close(self) -> None:
+        self._closing = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()

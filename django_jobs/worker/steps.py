@@ -64,6 +64,7 @@ def run(attempt: Attempt, step: Step) -> Any:
     if stored is not None:
         return stored.output
     started_at = timezone.now()
+    step.invocation.on_stuck = attempt.on_stuck
     if step.atomic:
         return _run_atomically(attempt, step, started_at)
     return _conclude(attempt, step, call(step.invocation, attempt.runtime), started_at)
@@ -77,6 +78,7 @@ async def arun(attempt: Attempt, step: Step) -> Any:
     if stored is not None:
         return stored.output
     started_at = timezone.now()
+    step.invocation.on_stuck = attempt.on_stuck
     outcome = await acall(step.invocation, attempt.runtime)
     return await _in_thread(attempt, _conclude, step, outcome, started_at)
 
@@ -121,6 +123,7 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
     except Exception as error:
         # The commit itself failed, by a deferred constraint for example.
         outcome = Raised(error)
+    attempt.log_put_off_entries()
     if isinstance(outcome, Returned):
         return _succeeded(attempt, step, outcome, status)
     return _conclude(attempt, step, outcome, started_at)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,21 +17,29 @@ from django.db import connections
 from django.db.models import Q
 
 from django_jobs import conf
-from django_jobs.models import Job, JobStatus
+from django_jobs.models import Job, JobStatus, TaskStatus
 from django_jobs.queue.claim import Selection, claim
 from django_jobs.queue.lifecycle import give_back
+from django_jobs.queue.notify import is_supported
 from django_jobs.queue.record import Report, record
+from django_jobs.worker.attempt import StepKey
 from django_jobs.worker.calling import tidy_connections
 from django_jobs.worker.duties import Duties
 from django_jobs.worker.executor import aexecute, execute, runs_on_event_loop
 from django_jobs.worker.heartbeat import Heartbeat
+from django_jobs.worker.listener import Listener
 from django_jobs.worker.membership import Membership
+from django_jobs.worker.outage import DISCONNECTED, Outage, persist
+from django_jobs.worker.pace import Pace
 from django_jobs.worker.pool import Pool
 from django_jobs.worker.recorder import BatchRecorder
 from django_jobs.worker.runner import load_statuses
 from django_jobs.worker.runtime import Runtime
 
 logger = logging.getLogger("django_jobs.worker")
+
+# How much less often is polled where notifications arrive: for what nobody notifies of.
+POLLS_LEFT_OUT = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +54,15 @@ class Options:
     once: bool = False
     # Exit when no job is left that is due, running or to be retried.
     until_empty: bool = False
+    # Work only at the ticks of this cron expression, until nothing is due.
+    cron: str | None = None
     poll_interval: timedelta | None = None
     shutdown_timeout: timedelta = timedelta(seconds=30)
     max_jobs: int | None = None
+    # In bytes of resident memory.
+    max_memory: int | None = None
+    # The process to stop with, where one supervises this.
+    supervisor_pid: int | None = None
 
 
 class Worker:
@@ -58,30 +74,46 @@ class Worker:
         self.using = using
         self.poll_interval = options.poll_interval or settings.POLL_INTERVAL
         self.membership = Membership(options.queues, using)
-        self.heartbeat = Heartbeat(using, settings.LEASE, self.membership)
-        self.duties = Duties(using)
         self.recorder = BatchRecorder(using)
         self.runtime = Runtime(using, self.recorder, inline=False)
+        self.runtime.give_up = self._give_up
+        self.heartbeat = Heartbeat(
+            using, settings.LEASE, self.membership,
+            on_revoked=lambda job: self.runtime.cancel_job(job.pk),
+        )  # fmt: skip
+        self.duties = Duties(using)
+        self.listener = Listener(using, options.queues, self._notified)
         self.pool = Pool(options.concurrency)
+        self.pace = Pace(options.cron)
         self.jobs_run = 0
+        # Set where the process should be replaced by a new one.
+        self.wants_replacement = False
         self._running: dict[int, Job] = {}
+        self._stuck: dict[int, Report] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._at_once = False
-        self._closed = False
+        self._at_once = threading.Event()
+        self._closed = threading.Event()
+
+    @property
+    def has_stuck_handlers(self) -> bool:
+        return bool(self._stuck)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Claim nothing more; let the running jobs end, or give them back `at_once`."""
-        self._at_once = self._at_once or at_once
+        if at_once:
+            self._at_once.set()
         self._stopping.set()
         self._wake.set()
 
     def run(self) -> None:
         recording = threading.Thread(target=self._record, name="jobs-recorder", daemon=True)
-        self.membership.join()
+        persist(self.membership.join, using=self.using, what="the worker", give_up=self._stopping)
         self.heartbeat.start()
         recording.start()
+        if is_supported(self.using) and self.pace.is_continuous:
+            self.listener.start()
         try:
             self._work()
             self._drain()
@@ -90,28 +122,58 @@ class Worker:
 
     def _record(self) -> None:
         try:
-            self.recorder.serve(until=lambda: self._closed)
+            self.recorder.serve(until=self._closed.is_set, give_up=self._at_once)
         finally:
             connections[self.using].close()
 
     def _work(self) -> None:
+        outage = Outage(self.using, "the worker")
         while not self._stopping.is_set():
             self._wake.clear()
-            self.duties.perform()
-            claimed = self._claim()
-            if not claimed and self._is_done():
-                break
-            if not claimed:
-                self._pause()
+            try:
+                pause = self._turn()
+            except DISCONNECTED as error:
+                pause = outage.note(error)
+            else:
+                outage.end()
+            if pause is None:
+                return
+            self._wake.wait(pause)
 
-    def _pause(self) -> None:
-        """Wait for something to happen; not in step with other workers."""
-        self._wake.wait(self.poll_interval.total_seconds() * random.uniform(0.8, 1.2))
+    def _turn(self) -> float | None:
+        """Do what is to be done now; return how long to pause, None to end."""
+        self._look_after_oneself()
+        self.duties.perform()
+        if not self.pace.is_time() and not self._running:
+            return self.pace.seconds_to_next_tick()
+        if self._claim():
+            return 0
+        if self._is_done():
+            return None
+        if not self._running:
+            self.pace.end_of_pass()
+        return self._poll_seconds()
+
+    def _poll_seconds(self) -> float:
+        """Return how long to wait for something to happen; not in step with other workers."""
+        often = 1 if not self.listener.hears.is_set() else POLLS_LEFT_OUT
+        return self.poll_interval.total_seconds() * often * random.uniform(0.8, 1.2)
+
+    def _look_after_oneself(self) -> None:
+        """Stop where the supervisor is gone, or the memory has grown too much."""
+        supervisor = self.options.supervisor_pid
+        if supervisor is not None and os.getppid() != supervisor:
+            logger.warning("The supervisor is gone; stopping")
+            self.stop()
+        if self.options.max_memory is not None and resident_bytes() > self.options.max_memory:
+            logger.warning("Over the limit of memory; stopping")
+            self.wants_replacement = True
+            self.stop()
 
     def _claim(self) -> bool:
         """Claim as many jobs as there is room for, and start them; return whether any."""
         room = self._room()
-        if room < 1:
+        if room < 1 or self._stopping.is_set():
             return False
         jobs = claim(self._selection(), min(room, self.options.limit), using=self.using)
         if not jobs:
@@ -138,23 +200,23 @@ class Worker:
         for job in jobs:
             steps = statuses.get(job.pk, {})
             if runs_on_event_loop(job):
-                done = self.runtime.spawn(aexecute(job, self.runtime, steps))
+                done = self.runtime.spawn_job(job.pk, aexecute(job, self.runtime, steps))
                 done.add_done_callback(partial(self._finish_on_loop, job))
             else:
                 self.pool.submit(partial(self._run_in_pool, job, steps))
 
-    def _run_in_pool(self, job: Job, statuses: object) -> None:
+    def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
         try:
-            execute(job, self.runtime, statuses)  # type: ignore[arg-type]
+            execute(job, self.runtime, statuses)
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
         finally:
             tidy_connections()
             self._finish(job)
 
-    def _finish_on_loop(self, job: Job, done: object) -> None:
+    def _finish_on_loop(self, job: Job, done: Future[str | None]) -> None:
         try:
-            done.result()  # type: ignore[attr-defined]
+            done.result()
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
         finally:
@@ -163,13 +225,33 @@ class Worker:
     def _finish(self, job: Job) -> None:
         self.heartbeat.remove(job)
         with self._lock:
-            if self._running.pop(job.pk, None) is not None:
+            self._stuck.pop(job.pk, None)
+            if self._running.get(job.pk) is job:
+                del self._running[job.pk]
                 self.jobs_run += 1
+        self._wake.set()
+
+    def _give_up(self, report: Report) -> None:
+        """Stop the process for a handler that cannot be stopped; it is recorded at the end.
+
+        Not before, or the job could run elsewhere while its handler still runs here.
+        """
+        job = report.job
+        logger.error(
+            "Job %s %s does not stop at its timeout; stopping the worker", job.pk, job.slug
+        )
+        with self._lock:
+            self._stuck[job.pk] = report
+        self.wants_replacement = True
+        self.stop()
+
+    def _notified(self) -> None:
         self._wake.set()
 
     def _is_done(self) -> bool:
         options = self.options
         if options.max_jobs is not None and self.jobs_run >= options.max_jobs:
+            self.wants_replacement = True
             return True
         if self._running or not (options.once or options.until_empty):
             return False
@@ -185,26 +267,52 @@ class Worker:
         return unfinished.filter(begun | due).exists()
 
     def _drain(self) -> None:
-        """Wait for what runs, until the shutdown timeout; then give it back."""
+        """Wait for what runs, until the shutdown timeout."""
         ends_at = time.monotonic() + self.options.shutdown_timeout.total_seconds()
         if self._running:
             logger.info("Stopping; %s jobs are still running", len(self._running))
-        while self._running and not self._at_once:
+        while not self._at_once.is_set() and self._running.keys() - self._stuck.keys():
             self._wake.clear()
             left = ends_at - time.monotonic()
             if left <= 0:
                 break
-            self._wake.wait(min(left, 0.5))
+            self._wake.wait(min(left, 0.2))
 
     def _close(self, recording: threading.Thread) -> None:
-        with self._lock:
-            unfinished = list(self._running.values())
-        if unfinished:
-            logger.warning("Giving %s running jobs back", len(unfinished))
-            record([Report(job=job, change=give_back()) for job in unfinished], using=self.using)
+        self.listener.stop()
         self.pool.close()
-        self._closed = True
+        self._closed.set()
         self.recorder.wake()
-        recording.join()
+        recording.join(self.options.shutdown_timeout.total_seconds())
+        self._let_go()
         self.heartbeat.stop()
-        self.membership.leave()
+        try:
+            self.membership.leave()
+        except DISCONNECTED:
+            logger.warning(
+                "The database does not answer; the worker's row stays until it is pruned"
+            )
+
+    def _let_go(self) -> None:
+        """Record the handlers that cannot be stopped, and give back what still runs."""
+        with self._lock:
+            reports = list(self._stuck.values())
+            rest = [job for pk, job in self._running.items() if pk not in self._stuck]
+        if rest:
+            logger.warning("Giving %s running jobs back", len(rest))
+        reports += [Report(job=job, change=give_back()) for job in rest]
+        if not reports:
+            return
+        try:
+            record(reports, using=self.using)
+        except DISCONNECTED:
+            logger.warning("The database does not answer; %s jobs run again later", len(reports))
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,122 +1,194 @@
 from __future__ import annotations
 
-import logging
+import os
 import signal
-from argparse import ArgumentTypeError
+import sys
+import threading
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import autoreload
 
-from django_jobs.models import database_alias
+from django_jobs.management.arguments import cron, log_to_console, positive, queue_names, seconds
+from django_jobs.models import Job, database_alias
+from django_jobs.worker.supervisor import REPLACE_ME, Supervisor
 from django_jobs.worker.worker import Options, Worker
 
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ArgumentTypeError("must be at least 1")
-    return number
+MEGABYTE = 1024 * 1024
 
 
-def seconds(text: str) -> timedelta:
-    duration = float(text)
-    if not 0 < duration < float("inf"):
-        raise ArgumentTypeError("must be more than 0")
-    return timedelta(seconds=duration)
+class Stoppable(Protocol):
+    def stop(self, *, at_once: bool = False) -> None: ...
 
 
 class Command(BaseCommand):
-    help = "Runs jobs until it is stopped."
+    help = (
+        "Runs jobs until it is stopped. A first SIGTERM or SIGINT lets running jobs end, "
+        "a second does not."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--queue", action="append", default=[], metavar="NAME",
+        add = parser.add_argument
+        add(
+            "--queue",
+            action="append",
+            default=[],
+            metavar="NAME",
             help="A queue to take jobs from; may be repeated, or name several with commas "
             "between. Default: default.",
-        )  # fmt: skip
-        parser.add_argument("--all-queues", action="store_true", help="Take jobs from all queues.")
-        parser.add_argument(
-            "--concurrency", type=positive, default=10, metavar="N",
-            help="How many jobs to run at once. Default: 10.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--limit", type=positive, default=100, metavar="N",
-            help="How many jobs to claim at once, at the most. Default: 100.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--sequential", action="store_true", help="Run one job after the other."
         )
-        parser.add_argument("--once", action="store_true", help="Run what is due, then exit.")
-        parser.add_argument(
-            "--until-empty", action="store_true",
+        add("--all-queues", action="store_true", help="Take jobs from all queues.")
+        add(
+            "--concurrency",
+            type=positive,
+            default=10,
+            metavar="N",
+            help="How many jobs a process runs at once. Default: 10.",
+        )
+        add(
+            "--processes",
+            type=positive,
+            default=1,
+            metavar="N",
+            help="How many worker processes to keep running. Default: 1.",
+        )
+        add("--sequential", action="store_true", help="Run one job after the other.")
+        add(
+            "--limit",
+            type=positive,
+            default=100,
+            metavar="N",
+            help="How many jobs are claimed at once, at the most. Default: 100.",
+        )
+        add("--once", action="store_true", help="Run what is due, then exit.")
+        add(
+            "--until-empty",
+            action="store_true",
             help="Exit when no job of the queues is due, running or to be retried.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--poll-interval", type=seconds, metavar="S",
-            help="How long to wait when nothing is due. Default: the setting POLL_INTERVAL.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--shutdown-timeout", type=seconds, default=timedelta(seconds=30), metavar="S",
-            help="How long running jobs may take when the worker is stopped. Default: 30.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--max-jobs", type=positive, metavar="N", help="Exit when this many jobs have run."
         )
+        add(
+            "--cron",
+            type=cron,
+            metavar="CRON",
+            help="Work at the ticks of this expression, until nothing is due, and rest between.",
+        )
+        add(
+            "--poll-interval",
+            type=seconds,
+            metavar="S",
+            help="How long to wait when nothing is due. Default: the setting POLL_INTERVAL.",
+        )
+        add(
+            "--shutdown-timeout",
+            type=seconds,
+            default=timedelta(seconds=30),
+            metavar="S",
+            help="How long running jobs may take when the worker is stopped. Default: 30.",
+        )
+        add(
+            "--max-jobs",
+            type=positive,
+            metavar="N",
+            help="Exit, or be replaced, when a process has run this many jobs.",
+        )
+        add(
+            "--max-memory",
+            type=positive,
+            metavar="MB",
+            help="Exit, or be replaced, when a process takes more memory than this.",
+        )
+        add("--autoreload", action="store_true", help="Restart when the code changes.")
+        # What the supervisor tells its workers.
+        add("--supervisor-pid", type=int, help="Internal.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        check_combinations(options)
+        queues = queue_names(options["queue"], all_queues=options["all_queues"])
         log_to_console(self, options["verbosity"])
-        worker = Worker(self._options(options), using=database_alias())
-        self._stop_on_signals(worker)
-        names = ", ".join(worker.options.queues or ()) or "all queues"
+        if options["processes"] > 1:
+            self._supervise(options)
+        elif options["autoreload"]:
+            autoreload.run_with_reloader(self._work, queues, options)
+        else:
+            self._work(queues, options)
+
+    def _work(self, queues: tuple[str, ...] | None, options: dict[str, Any]) -> None:
+        worker = Worker(worker_options(queues, options), using=database_alias())
+        stop_on_signals(worker)
+        self._warn_of_unused(queues)
         self.stdout.write(
-            f"Working on {names}, {worker.options.concurrency} jobs at once. Stop with CONTROL-C."
+            f"Working on {', '.join(queues) if queues else 'all queues'}, "
+            f"{worker.options.concurrency} jobs at once. Stop with CONTROL-C."
         )
         worker.run()
         self.stdout.write(f"Stopped. {worker.jobs_run} jobs were run.")
+        supervised = options["supervisor_pid"] is not None
+        if worker.has_stuck_handlers or (supervised and worker.wants_replacement):
+            # Not through the interpreter's own end, which a stuck thread could hold up.
+            self.stdout.flush()
+            os._exit(REPLACE_ME)
 
-    def _options(self, options: dict[str, Any]) -> Options:
-        if options["all_queues"] and options["queue"]:
-            raise CommandError("Give either --queue or --all-queues, not both.")
-        if options["once"] and options["until_empty"]:
-            raise CommandError("Give either --once or --until-empty, not both.")
-        names = [name.strip() for given in options["queue"] for name in given.split(",")]
-        if options["queue"] and not all(names):
-            raise CommandError("--queue needs a name.")
-        queues = None if options["all_queues"] else tuple(dict.fromkeys(names)) or ("default",)
-        return Options(
-            queues=queues,
-            concurrency=1 if options["sequential"] else options["concurrency"],
-            limit=options["limit"],
-            once=options["once"],
-            until_empty=options["until_empty"],
-            poll_interval=options["poll_interval"],
-            shutdown_timeout=options["shutdown_timeout"],
-            max_jobs=options["max_jobs"],
+    def _supervise(self, options: dict[str, Any]) -> None:
+        arguments = [*autoreload.get_child_arguments(), "--processes=1"]
+        supervisor = Supervisor(
+            [*arguments, f"--supervisor-pid={os.getpid()}"],
+            options["processes"],
+            options["shutdown_timeout"].total_seconds(),
         )
+        stop_on_signals(supervisor)
+        self.stdout.write(f"Supervising {options['processes']} workers. Stop with CONTROL-C.")
+        sys.exit(supervisor.run())
 
-    def _stop_on_signals(self, worker: Worker) -> None:
-        signalled = False
-
-        def stop(number: int, frame: FrameType | None) -> None:
-            nonlocal signalled
-            worker.stop(at_once=signalled)
-            signalled = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
+    def _warn_of_unused(self, queues: tuple[str, ...] | None) -> None:
+        """Say when a queue is listened to that nothing is on: its name may be mistyped."""
+        for name in queues or ():
+            if name != "default" and not Job.objects.filter(queue=name).exists():
+                self.stderr.write(f"Nothing has been put on the queue {name!r} so far.")
 
 
-def log_to_console(command: BaseCommand, verbosity: int) -> None:
-    """Show the log, unless the project has said where it goes."""
-    logger = logging.getLogger("django_jobs")
-    if logger.handlers:
+def check_combinations(options: dict[str, Any]) -> None:
+    """Refuse what cannot go together."""
+    exclusive = ("once", "until_empty", "cron")
+    given = [name for name in exclusive if options[name]]
+    if len(given) > 1:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise CommandError(f"{names} do not go together. Give one of them.")
+    if options["autoreload"] and options["processes"] > 1:
+        raise CommandError("--autoreload works with one process. Leave --processes out.")
+    if options["sequential"] and options["concurrency"] not in (1, 10):
+        raise CommandError("--sequential runs one job after the other. Leave --concurrency out.")
+
+
+def worker_options(queues: tuple[str, ...] | None, options: dict[str, Any]) -> Options:
+    memory = options["max_memory"]
+    return Options(
+        queues=queues,
+        concurrency=1 if options["sequential"] else options["concurrency"],
+        limit=options["limit"],
+        once=options["once"],
+        until_empty=options["until_empty"],
+        cron=options["cron"],
+        poll_interval=options["poll_interval"],
+        shutdown_timeout=options["shutdown_timeout"],
+        max_jobs=options["max_jobs"],
+        max_memory=None if memory is None else memory * MEGABYTE,
+        supervisor_pid=options["supervisor_pid"],
+    )
+
+
+def stop_on_signals(worker: Stoppable) -> None:
+    """Stop at a first SIGTERM or SIGINT, at once at a second."""
+    if threading.current_thread() is not threading.main_thread():
+        # Under the autoreloader, which has handlers of its own.
         return
-    handler = logging.StreamHandler(command.stdout)
-    handler.terminator = ""
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False
-    levels = [logging.WARNING, logging.INFO, logging.INFO, logging.DEBUG]
-    logger.setLevel(levels[min(verbosity, 3)])
+    signalled = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal signalled
+        worker.stop(at_once=signalled)
+        signalled = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)

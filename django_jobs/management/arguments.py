@@ -1,0 +1,66 @@
+"""Values of command line arguments, refused with a sentence where they are wrong."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentTypeError
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_jobs.tasks.schedule import cron_problems
+
+
+def positive(text: str) -> int:
+    """Read an integer of at least 1."""
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no integer") from error
+    if number < 1:
+        raise ArgumentTypeError("it must be at least 1")
+    return number
+
+
+def seconds(text: str) -> timedelta:
+    """Read a duration of more than 0 seconds."""
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds") from error
+    if not 0 < number < 10**9:
+        raise ArgumentTypeError("it must be more than 0")
+    return timedelta(seconds=number)
+
+
+def cron(text: str) -> str:
+    """Read a cron expression."""
+    problems = cron_problems(text)
+    if problems:
+        raise ArgumentTypeError(" ".join(problems))
+    return text
+
+
+def queue_names(given: Iterable[str], *, all_queues: bool) -> tuple[str, ...] | None:
+    """Return the queues of --queue, which may be repeated and hold commas; None for all."""
+    names = [name.strip() for argument in given for name in argument.split(",")]
+    if all_queues and names:
+        raise CommandError("Give either --queue or --all-queues, not both.")
+    if not all(names):
+        raise CommandError("--queue needs a name.")
+    return None if all_queues else tuple(dict.fromkeys(names)) or ("default",)
+
+
+def log_to_console(command: BaseCommand, verbosity: int) -> None:
+    """Show the log of the package, unless the project has said where it goes."""
+    logger = logging.getLogger("django_jobs")
+    if logger.handlers:
+        return
+    handler = logging.StreamHandler(command.stdout)
+    handler.terminator = ""
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger.addHandler(handler)
+    logger.propagate = False
+    levels = [logging.WARNING, logging.INFO, logging.INFO, logging.DEBUG]
+    logger.setLevel(levels[min(verbosity, 3)])
