@@ -7,8 +7,8 @@ has come in while the batch before was being written.
 
 from __future__ import annotations
 
-import threading
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial

@@ -131,11 +131,15 @@ class _Pass:
         self.ends_at = ends_at
         self.recorder = BatchRecorder(using)
         self.runtime = Runtime(using, self.recorder, inline=False)
-        self.heartbeat = Heartbeat(using, selection.lease)
+        self.runtime.give_up = self._give_up
+        self.heartbeat = Heartbeat(
+            using, selection.lease, on_revoked=lambda job: self.runtime.cancel_job(job.pk)
+        )
         self.results: dict[int, str | None] = {}
         self.started: set[int] = set()
+        self.finished: set[int] = set()
         self.interrupted = False
-        self._left = len(jobs)
+        self.stuck = False
         self._lock = threading.Lock()
 
     def run(self, threads: int, sequential: bool) -> dict[int, str | None]:
@@ -150,7 +154,7 @@ class _Pass:
                     self._start_on_loop(job, steps)
                 else:
                     pool.submit(partial(self._run_in_pool, job, steps))
-            self.recorder.serve(until=lambda: self._left == 0)
+            self.recorder.serve(until=lambda: len(self.finished) == len(self.jobs))
         except BaseException:
             self.interrupted = True
             raise
@@ -159,7 +163,8 @@ class _Pass:
             self.heartbeat.stop()
             self._give_back_unstarted()
         self.runtime.close()
-        pool.join()
+        if not self.stuck:
+            pool.join()
         return self.results
 
     def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
@@ -201,10 +206,22 @@ class _Pass:
     def _finish(self, job: Job, result: str | None = None) -> None:
         self.heartbeat.remove(job)
         with self._lock:
+            if job.pk in self.finished:
+                return
+            self.finished.add(job.pk)
             if job.pk in self.started:
                 self.results[job.pk] = result
-            self._left -= 1
         self.recorder.wake()
+
+    def _give_up(self, report: Report) -> None:
+        """Record what a handler that cannot be stopped has come to, and leave its thread."""
+        logger.error(
+            "Job %s does not stop at its timeout; its thread is left behind", report.job.pk
+        )
+        self.stuck = True
+        self.recorder.submit(report).add_done_callback(
+            lambda done: self._finish(report.job, report.change and report.change.result)
+        )
 
     def _give_back_unstarted(self) -> None:
         with self._lock:
