@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import django_jobs.jobs as jobs
+    from django_jobs.autorun import run_after_response
     from django_jobs.exceptions import (
         DuplicateJobError,
         EventTimeoutError,
@@ -76,12 +77,14 @@ __all__ = [
     "jobs",
     "register_task",
     "register_workflow",
+    "run_after_response",
     "task",
     "workflow",
     "workflow_from_steps",
 ]
 
 _HOMES = {
+    "django_jobs.autorun": ("run_after_response",),
     "django_jobs.exceptions": (
         "DuplicateJobError",
         "EventTimeoutError",

@@ -41,6 +41,11 @@ def require(verb: str, request: HttpRequest | None) -> None:
         raise PermissionDenied(f"This request may not {verb} jobs.")
 
 
+def presents_secret(request: HttpRequest) -> bool:
+    """Whether the request presents a secret at all, right or wrong."""
+    return request.headers.get("Authorization", "").lower().startswith("bearer")
+
+
 def has_secret(request: HttpRequest) -> bool:
     """Whether the request presents the CRON_SECRET, compared in constant time."""
     secret = conf.get().CRON_SECRET

@@ -37,6 +37,10 @@ def _positive_duration(value: Any) -> timedelta:
     return duration
 
 
+def _duration_or_none(value: Any) -> timedelta | None:
+    return None if value is None else _duration(value)
+
+
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError("must be True or False")
@@ -158,6 +162,8 @@ class Settings:
     AUTORUN: tuple[dict[str, Any], ...] = _key(_autorun, ())
     SHOULD_AUTORUN: Callable[..., Any] | str | None = _key(_hook, None)
     SCHEDULING: bool = _key(_boolean, True)
+    # How long a call of the endpoint `run` may take, unless it says so itself.
+    MAX_SECONDS: timedelta | None = _key(_duration_or_none, None)
     # How long a job whose slug no worker knows waits for a deployment to bring it.
     UNKNOWN_TASK_GRACE: timedelta = _key(_duration, timedelta(seconds=60))
     MAX_INPUT_BYTES: int = _key(_at_least_one, 1024 * 1024)
@@ -209,6 +215,14 @@ def _load() -> Settings:
     if problems:
         raise ImproperlyConfigured(" ".join(problem.message for problem in problems))
     return settings
+
+
+def names_task_backend() -> bool:
+    """Whether Django's own setting TASKS has tasks stored as jobs."""
+    backends = getattr(django_settings, "TASKS", None)
+    given = backends.values() if isinstance(backends, Mapping) else ()
+    paths = [backend.get("BACKEND") for backend in given if isinstance(backend, Mapping)]
+    return any(str(path).startswith("django_jobs.tasks_backend.") for path in paths)
 
 
 def get() -> Settings:

@@ -25,16 +25,19 @@ from django_jobs.tasks import registry
 from django_jobs.tasks.enqueue import Given
 from django_jobs.tasks.enqueue import enqueue as enqueue_given
 from django_jobs.tasks.task import Call, Declaration
-from django_jobs.worker import runner
+from django_jobs.worker import runner, schedules
 from django_jobs.worker.runner import RunResult
+from django_jobs.worker.schedules import ScheduleResult
 
 __all__ = [
     "RunResult",
+    "ScheduleResult",
     "acancel",
     "acancel_by_id",
     "acount_runnable_or_active",
     "aenqueue",
     "aenqueue_many",
+    "ahandle_schedules",
     "apause_queue",
     "aprune",
     "aresume_queue",
@@ -48,6 +51,7 @@ __all__ = [
     "count_runnable_or_active",
     "enqueue",
     "enqueue_many",
+    "handle_schedules",
     "pause_queue",
     "prune",
     "resume_queue",
@@ -199,6 +203,11 @@ def prune(*, before: datetime | None = None, statuses: Sequence[str] = FINISHED)
     return operate.prune(_jobs(Q(status__in=list(statuses))), before=before)
 
 
+def handle_schedules(*, queue: str | None = None, all_queues: bool = False) -> ScheduleResult:
+    """Enqueue what the schedules of one queue say, or those of all when none is named."""
+    return schedules.handle_schedules(queue=None if all_queues else queue, using=database_alias())
+
+
 def count_runnable_or_active(
     *, queue: str | None = None, slug: str | None = None, only_scheduled: bool = False
 ) -> int:
@@ -232,6 +241,7 @@ acancel_by_id = sync_to_async(cancel_by_id)
 aretry = sync_to_async(retry)
 aretry_by_id = sync_to_async(retry_by_id)
 aprune = sync_to_async(prune)
+ahandle_schedules = sync_to_async(handle_schedules)
 acount_runnable_or_active = sync_to_async(count_runnable_or_active)
 apause_queue = sync_to_async(pause_queue)
 asend_event = sync_to_async(send_event)

@@ -170,12 +170,13 @@ class _Drain:
 
     def _delayed(self) -> JobQuerySet:
         asleep = TaskStatus.objects.filter(job=OuterRef("pk"), task_slug=SLEEP, complete=False)
-        return self._selected().filter(
+        waiting = self._selected().filter(
             Q(status=JobStatus.READY) | Q(Exists(asleep), status=JobStatus.WAITING),
             wait_until__gt=DatabaseNow(),
-            # An unknown task only waits for a deployment to bring it.
-            slug__in=[declaration.slug for declaration in registry.every()],
         )
+        # A job of an unknown task only waits for a deployment to bring it.
+        slugs = waiting.order_by().values_list("slug", flat=True).distinct()
+        return waiting.filter(slug__in=[slug for slug in slugs if registry.find(slug)])
 
     def _selected(self) -> JobQuerySet:
         jobs: JobQuerySet = Job.objects.using(self.using).all()

@@ -77,6 +77,9 @@ def retry(jobs: QuerySet[Job]) -> int:
     retried_jobs = 0
     for batch in _batches(jobs.filter(status__in=RETRIABLE)):
         retried_jobs += _retry_batch(batch, using=jobs.db)
+        # One that was cancelled as it ran may have kept its key until now.
+        keyed = Job.objects.using(jobs.db).filter(pk__in=batch, concurrency_limit__isnull=False)
+        concurrency.look_again(keyed, using=jobs.db)
     if retried_jobs:
         notify(using=jobs.db)
     return retried_jobs

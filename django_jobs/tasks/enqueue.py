@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -166,11 +167,12 @@ def _unique_key(declaration: Declaration[Any, Any], stored: dict[str, Any]) -> s
     key = _canonical(stored) if unique is True else _called(unique, declaration, stored)
     if key is None:
         return None
-    return hashlib.sha256(f"{declaration.slug}\x00{key}".encode()).hexdigest()
+    named = f"{declaration.slug}\x00{key}"
+    return hashlib.sha256(named.encode(errors="surrogatepass")).hexdigest()
 
 
 def _canonical(stored: dict[str, Any]) -> str:
-    return encode(dict(sorted(stored.items())))
+    return json.dumps(stored, sort_keys=True)
 
 
 def _called(unique: Any, declaration: Declaration[Any, Any], stored: dict[str, Any]) -> str | None:

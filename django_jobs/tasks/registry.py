@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,10 @@ from django_jobs.exceptions import UnknownTaskError
 if TYPE_CHECKING:
     from django_jobs.tasks.task import Declaration
 
+Finder = Callable[[str], "Declaration[Any, Any] | None"]
+
 _declarations: dict[str, Declaration[Any, Any]] = {}
+_finders: list[Finder] = []
 
 
 def add(declaration: Declaration[Any, Any]) -> None:
@@ -28,13 +31,22 @@ def add(declaration: Declaration[Any, Any]) -> None:
     _declarations[declaration.slug] = declaration
 
 
-def find(slug: str) -> Declaration[Any, Any] | None:
-    return _declarations.get(slug)
+def find(slug: str, *, look_elsewhere: bool = True) -> Declaration[Any, Any] | None:
+    declaration = _declarations.get(slug)
+    if declaration is None and look_elsewhere:
+        return next(filter(None, (finder(slug) for finder in _finders)), None)
+    return declaration
+
+
+def look_elsewhere_with(finder: Finder) -> None:
+    """Have this asked for slugs that are not registered; it may register a declaration."""
+    if finder not in _finders:
+        _finders.append(finder)
 
 
 def get(slug: str) -> Declaration[Any, Any]:
     """Return the declaration; raise UnknownTaskError where there is none."""
-    declaration = _declarations.get(slug)
+    declaration = find(slug)
     if declaration is None:
         near = difflib.get_close_matches(str(slug), _declarations, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

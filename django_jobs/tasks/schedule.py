@@ -81,6 +81,8 @@ class Schedule:
 class SkipSchedule:
     """Returned by `before_schedule`: enqueue nothing this time."""
 
+    reason: str = "before_schedule skipped it."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnqueueSchedule:

@@ -12,10 +12,12 @@ from django_jobs import conf
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, Worker
 from django_jobs.queue import concurrency, operate, rescue
-from django_jobs.worker import identity
+from django_jobs.worker import identity, schedules
 
 # Of finished jobs, so that a worker soon works again.
 PRUNED_AT_ONCE = 2_000
+# How soon a schedule that somebody changed is noticed, in seconds.
+SCHEDULES_READ_EVERY = 15.0
 
 logger = logging.getLogger("django_jobs.duties")
 
@@ -38,11 +40,13 @@ class Duty:
 class Duties:
     """The duties of one worker process."""
 
-    def __init__(self, using: str) -> None:
+    def __init__(self, using: str, *, scheduling: bool = True) -> None:
         self.using = using
         self._line: tuple[str, str] | None = None
         lease = conf.get().LEASE
+        self._scheduling = Duty(self.handle_schedules, timedelta(seconds=1))
         self._duties = [
+            *([self._scheduling] if scheduling else []),
             Duty(self.end_leases_of_dead_neighbours, min(timedelta(seconds=5), lease / 3)),
             Duty(self.take_over, min(timedelta(seconds=5), lease / 6)),
             Duty(self.repair_lines, timedelta(seconds=30)),
@@ -54,6 +58,20 @@ class Duties:
         """Do what is due."""
         for duty in self._duties:
             duty.perform_if_due()
+
+    def seconds_to_next_schedule(self) -> float:
+        """Return how long the worker may rest without being late for a schedule."""
+        if self._scheduling not in self._duties:
+            return SCHEDULES_READ_EVERY
+        return max(self._scheduling.due_at - time.monotonic(), 0.0)
+
+    def handle_schedules(self) -> None:
+        """Enqueue what is due, and rest until something is, or may have been changed."""
+        result = schedules.handle_schedules(using=self.using)
+        for job in result.queued:
+            logger.info("Scheduled job %s %s", job.pk, job.slug)
+        pause = min(schedules.seconds_to_next(using=self.using), SCHEDULES_READ_EVERY)
+        self._scheduling.due_at = time.monotonic() + pause
 
     def take_over(self) -> None:
         taken_over = rescue.take_over(using=self.using)

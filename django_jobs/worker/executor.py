@@ -180,6 +180,7 @@ def _entries(run: Run, outcome: Outcome, change: Change) -> list[JobLog]:
         attempt, outcome, slug=attempt.job.slug, task_id="" if is_workflow else SINGLE_TASK_ID,
         input=attempt.job.input, started_at=run.started_at,
     )  # fmt: skip
+    entry.data = attempt.notes
     return [entry]
 
 

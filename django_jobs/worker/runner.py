@@ -219,9 +219,9 @@ class _Pass:
             "Job %s does not stop at its timeout; its thread is left behind", report.job.pk
         )
         self.stuck = True
-        self.recorder.submit(report).add_done_callback(
-            lambda done: self._finish(report.job, report.change and report.change.result)
-        )
+        result = None if report.change is None else report.change.result
+        recorded = self.recorder.submit(report)
+        recorded.add_done_callback(lambda done: self._finish(report.job, result))
 
     def _give_back_unstarted(self) -> None:
         with self._lock:

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
+from django.db import connections
 
+from django_jobs.worker.calling import tidy_connections
 from django_jobs.worker.recorder import DirectRecorder, Recorder
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Runtime:
         with self._lock:
             if self._loop is None:
                 self._loop = EventLoop()
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop.loop)
+        return self._loop.spawn(coroutine)
 
     def spawn_job(self, job_id: int, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Run the coroutine of a job, which `cancel_job` can cancel."""
@@ -92,8 +94,10 @@ class Runtime:
                 return await coroutine
             finally:
                 self._tasks.pop(job_id, None)
+                await sync_to_async(tidy_connections)()
 
-        return self.spawn(tracked())
+        # Not in the caller's context, which may belong to a request.
+        return Context().run(self.spawn, tracked())
 
     def cancel_job(self, job_id: int) -> None:
         """Cancel the coroutine of a job, where it is one that runs."""
@@ -112,6 +116,9 @@ class EventLoop:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._closing = False
+        # Has the thread in which sync_to_async(), and with it the ORM, runs for the handlers.
+        # The one of the caller waits for them.
+        self._orm = ThreadSensitiveContext()
         self._thread = threading.Thread(target=self._run, name="jobs-event-loop", daemon=True)
         self._thread.start()
 
@@ -121,9 +128,19 @@ class EventLoop:
             while not self._closing:
                 self._run_until_stopped()
         finally:
+            self.loop.run_until_complete(self._leave())
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
             self.loop.close()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
+        context = copy_context()
+        context.run(SyncToAsync.thread_sensitive_context.set, self._orm)
+        return context.run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
+
+    async def _leave(self) -> None:
+        async with self._orm:
+            await sync_to_async(connections.close_all)()
 
     def _run_until_stopped(self) -> None:
         try:

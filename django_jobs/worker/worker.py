@@ -56,6 +56,8 @@ class Options:
     until_empty: bool = False
     # Work only at the ticks of this cron expression, until nothing is due.
     cron: str | None = None
+    # Whether schedules are handled, too.
+    schedules: bool = True
     poll_interval: timedelta | None = None
     shutdown_timeout: timedelta = timedelta(seconds=30)
     max_jobs: int | None = None
@@ -81,7 +83,7 @@ class Worker:
             using, settings.LEASE, self.membership,
             on_revoked=lambda job: self.runtime.cancel_job(job.pk),
         )  # fmt: skip
-        self.duties = Duties(using)
+        self.duties = Duties(using, scheduling=options.schedules)
         self.listener = Listener(using, options.queues, self._notified)
         self.pool = Pool(options.concurrency)
         self.pace = Pace(options.cron)
@@ -157,7 +159,8 @@ class Worker:
     def _poll_seconds(self) -> float:
         """Return how long to wait for something to happen; not in step with other workers."""
         often = 1 if not self.listener.hears.is_set() else POLLS_LEFT_OUT
-        return self.poll_interval.total_seconds() * often * random.uniform(0.8, 1.2)
+        poll = self.poll_interval.total_seconds() * often * random.uniform(0.8, 1.2)
+        return min(poll, self.duties.seconds_to_next_schedule())
 
     def _look_after_oneself(self) -> None:
         """Stop where the supervisor is gone, or the memory has grown too much."""

@@ -74,6 +74,7 @@ class Command(BaseCommand):
             metavar="CRON",
             help="Work at the ticks of this expression, until nothing is due, and rest between.",
         )
+        add("--no-schedules", action="store_true", help="Leave schedules to other workers.")
         add(
             "--poll-interval",
             type=seconds,
@@ -170,6 +171,7 @@ def worker_options(queues: tuple[str, ...] | None, options: dict[str, Any]) -> O
         once=options["once"],
         until_empty=options["until_empty"],
         cron=options["cron"],
+        schedules=not options["no_schedules"],
         poll_interval=options["poll_interval"],
         shutdown_timeout=options["shutdown_timeout"],
         max_jobs=options["max_jobs"],
