@@ -32,6 +32,11 @@ job_cancelled = Signal()
 claim_lost = Signal()
 
 
+def has_listeners(signal: Signal) -> bool:
+    """Whether anybody listens but the log."""
+    return len(signal.receivers) > 1
+
+
 def announce(signal: Signal, jobs: Iterable[Job]) -> None:
     """Send `signal` for each job."""
     for job in jobs:

@@ -20,7 +20,7 @@ from django_jobs.models import Job, JobLog, LogState, TaskStatus, Wait
 from django_jobs.queue.record import Report, Standing
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Declaration
-from django_jobs.worker.decide import Level
+from django_jobs.worker.decide import Level, Raised
 from django_jobs.worker.errors import ClaimLost
 from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
@@ -74,6 +74,7 @@ class Attempt:
         # Called where a handler or a step does not leave when its time is up.
         self.on_stuck: Callable[[], None] = lambda: None
         self._levels: dict[int, tuple[BaseException, list[Level]]] = {}
+        self._joined: dict[int, list[tuple[BaseException, list[Level], int]]] = {}
         self._progress = Progress()
         self._put_off: list[JobLog] = []
 
@@ -178,6 +179,25 @@ class Attempt:
     def levels_of(self, error: BaseException) -> list[Level]:
         with self.lock:
             return self._levels.get(id(error), (error, []))[1]
+
+    def join_failures(self, first: BaseException, others: Sequence[BaseException]) -> None:
+        """Note what else was raised in the parallel block that the first error leaves."""
+        joined = [
+            (other, list(levels), len(self.levels_of(first)))
+            for other in others
+            if other is not first and (levels := self.levels_of(other))
+        ]
+        with self.lock:
+            self._joined.setdefault(id(first), []).extend(joined)
+
+    def raised(self, error: BaseException) -> Raised:
+        """Return the outcome of an attempt that this error ended."""
+        levels = self.levels_of(error)
+        others = [
+            Raised(other, [*inner, *levels[begin:]])
+            for other, inner, begin in self._joined.get(id(error), ())
+        ]
+        return Raised(error, levels, others)
 
     def set_progress(self, progress: dict[str, Any]) -> None:
         """Have the progress written, at most once a second."""

@@ -35,6 +35,8 @@ class Raised:
     error: BaseException
     # From the step that failed outwards; without the job itself.
     levels: Sequence[Level] = ()
+    # What the other steps of a parallel block raised, of which only the first error leaves it.
+    others: Sequence[Raised] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ def decide(outcome: Outcome, job: Level) -> Change:
     if isinstance(outcome, Left):
         return lifecycle.suspend(outcome.delay)
     error = outcome.error
+    for other in outcome.others:
+        # A step that may not be tried again must not be, because another one may.
+        if retry_delay(other.error, [*other.levels, job]) is None:
+            return lifecycle.fail(describe(other.error))
     if isinstance(error, RetryLater):
         return lifecycle.postpone(min(error.delay, LONGEST_DELAY), describe(error)["message"])
     if isinstance(error, JobCancelledError):

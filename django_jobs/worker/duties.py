@@ -103,6 +103,6 @@ class Duties:
             boot_id=own.boot_id, pid_namespace=own.pid_namespace
         )
         for worker in neighbours:
-            if identity.process_start(worker.pid) != worker.process_start:
+            if identity.is_gone(worker.pid, worker.process_start):
                 logger.warning("The worker %s is gone; its jobs run again", worker)
                 rescue.end_leases(worker, using=self.using)

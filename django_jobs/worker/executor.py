@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,11 @@ from django_jobs.worker.errors import ClaimLost, describe
 from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
 from django_jobs.worker.steps import log_entry
+
+logger = logging.getLogger("django_jobs.executor")
+
+# Raised by a database where what a handler returned or raised is more than it can store.
+UNSTORABLE = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 
 # How long a job whose slug is unknown waits before it is looked at again.
 UNKNOWN_TASK_PAUSE = timedelta(seconds=5)
@@ -69,6 +75,64 @@ def execute(
         return None
 
 
+def execute_ahead(
+    job: Job, runtime: Runtime, statuses: Mapping[StepKey, TaskStatus], done: Callable[[], None]
+) -> None:
+    """Run a claimed job in this thread, and leave it before what became of it is recorded.
+
+    So the thread can go on with the next job. `done` is called when it is recorded and
+    announced; an error is raised here, or logged, and `done` is called all the same.
+    """
+    declaration = registry.find(job.slug)
+    if declaration is None or declaration.atomic:
+        _finally(done, partial(execute, job, runtime, statuses))
+        return
+    run = _begin(job, declaration, runtime, statuses)
+    try:
+        outcome = call(run.invocation, runtime)
+    except ClaimLost:
+        _finally(done, partial(_abandon, run))
+        return
+    change, report = _conclude(run, outcome)
+    recording = runtime.recorder.submit(report)
+    recording.add_done_callback(partial(_recorded_ahead, run, change, done))
+
+
+def _recorded_ahead(
+    run: Run, change: Change, done: Callable[[], None], recording: Future[Standing]
+) -> None:
+    """Go on in the recorder's thread, which must not be held up by the application's code."""
+    error = recording.exception()
+    if isinstance(error, UNSTORABLE):
+        again: Callable[[], object] = partial(_end, run, Raised(error))
+    else:
+        again = partial(_announce_recorded, run, change, recording)
+    if error is not None or _application_listens(run, change):
+        run.attempt.runtime.defer(partial(_finally, done, again))
+    else:
+        _finally(done, again)
+
+
+def _announce_recorded(run: Run, change: Change, recording: Future[Standing]) -> None:
+    _announce(run, change, recording.result())
+
+
+def _application_listens(run: Run, change: Change) -> bool:
+    declaration = run.attempt.declaration
+    if declaration.on_success is not None or declaration.on_fail is not None:
+        return True
+    return change.signal is not None and signals.has_listeners(change.signal)
+
+
+def _finally(done: Callable[[], None], function: Callable[[], object]) -> None:
+    try:
+        function()
+    except Exception:
+        logger.exception("A job could not be recorded; it runs again when its lease is over")
+    finally:
+        done()
+
+
 async def aexecute(
     job: Job, runtime: Runtime, statuses: Mapping[StepKey, TaskStatus] | None = None
 ) -> str | None:
@@ -90,7 +154,7 @@ def _end(run: Run, outcome: Outcome) -> str | None:
     change, report = _conclude(run, outcome)
     try:
         standing = write(run.attempt.runtime.recorder, report)
-    except (DataError, IntegrityError, OverflowError, TypeError, ValueError) as error:
+    except UNSTORABLE as error:
         # What the handler returned or raised is more than this database can store.
         change, report = _conclude(run, Raised(error))
         standing = write(run.attempt.runtime.recorder, report)
@@ -160,7 +224,7 @@ def _settled(attempt: Attempt, outcome: Outcome) -> Outcome:
     if attempt.cancellation is not None:
         return Raised(attempt.cancellation)
     if isinstance(outcome, Raised):
-        return Raised(outcome.error, attempt.levels_of(outcome.error))
+        return attempt.raised(outcome.error)
     if isinstance(outcome, Left) and attempt.wake_at is not None:
         return Left(max(attempt.wake_at - attempt.now(), SHORTEST_WAIT))
     return outcome

@@ -63,8 +63,30 @@ def process_start(pid: int) -> str:
     return words[_START_TIME_FIELD]
 
 
+def is_gone(pid: int, start: str) -> bool:
+    """Whether the process of this pid that started then is no more, beyond doubt."""
+    now = process_start(pid)
+    if now:
+        return now != start
+    # It may be one that this user is not shown, as where /proc is mounted with hidepid.
+    return not _is_hidden(pid)
+
+
+def _is_hidden(pid: int) -> bool:
+    if Path(f"/proc/{pid}").exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        # The name of a command may be cut within a character.
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""

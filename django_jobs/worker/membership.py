@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Worker
 from django_jobs.worker import identity
@@ -14,6 +16,8 @@ class Membership:
         self.queues = queues
         self.using = using
         self.id: int | None = None
+        self._left = False
+        self._lock = threading.Lock()
 
     def join(self) -> None:
         own = identity.own()
@@ -31,8 +35,15 @@ class Membership:
         self.id = row.pk
 
     def beat(self, jobs_running: int) -> None:
-        rows = Worker.objects.using(self.using).filter(pk=self.id)
-        rows.update(last_heartbeat_at=DatabaseNow(), jobs_running=jobs_running)
+        """Say that the worker lives; join again where its row was deleted for its silence."""
+        with self._lock:
+            if self._left:
+                return
+            rows = Worker.objects.using(self.using).filter(pk=self.id)
+            if not rows.update(last_heartbeat_at=DatabaseNow(), jobs_running=jobs_running):
+                self.join()
 
     def leave(self) -> None:
-        Worker.objects.using(self.using).filter(pk=self.id).delete()
+        with self._lock:
+            self._left = True
+            Worker.objects.using(self.using).filter(pk=self.id).delete()

@@ -102,6 +102,7 @@ class ParallelGroup:
             self._raise_first_error()
 
     def _raise_first_error(self) -> None:
-        for result in self._results:
-            if result.error is not None:
-                raise result.error
+        errors = [result.error for result in self._results if result.error is not None]
+        if errors:
+            self._context._attempt.join_failures(errors[0], errors[1:])
+            raise errors[0]

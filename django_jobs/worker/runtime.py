@@ -43,6 +43,8 @@ class Runtime:
         self._recorder = recorder
         # What to do with the report of a handler that cannot be stopped.
         self.give_up: Callable[[Report], None] = lambda report: None
+        # Runs the application's code elsewhere than in the thread that records.
+        self.defer: Callable[[Callable[[], None]], None] = lambda function: function()
         self._loop: EventLoop | None = None
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._lock = threading.Lock()

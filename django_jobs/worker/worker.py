@@ -18,14 +18,15 @@ from django.db.models import Q
 
 from django_jobs import conf
 from django_jobs.models import Job, JobStatus, TaskStatus
-from django_jobs.queue.claim import Selection, claim
+from django_jobs.queue.claim import Selection, claim, seconds_to_next_wake
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.notify import is_supported
 from django_jobs.queue.record import Report, record
 from django_jobs.worker.attempt import StepKey
+from django_jobs.worker.buffer import LONGEST_IN_BUFFER, Buffer
 from django_jobs.worker.calling import tidy_connections
 from django_jobs.worker.duties import Duties
-from django_jobs.worker.executor import aexecute, execute, runs_on_event_loop
+from django_jobs.worker.executor import aexecute, execute_ahead, runs_on_event_loop
 from django_jobs.worker.heartbeat import Heartbeat
 from django_jobs.worker.listener import Listener
 from django_jobs.worker.membership import Membership
@@ -40,6 +41,8 @@ logger = logging.getLogger("django_jobs.worker")
 
 # How much less often is polled where notifications arrive: for what nobody notifies of.
 POLLS_LEFT_OUT = 5
+# However seldom is polled: a dead neighbour is to be noticed within 15 seconds.
+LONGEST_REST = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +89,15 @@ class Worker:
         self.duties = Duties(using, scheduling=options.schedules)
         self.listener = Listener(using, options.queues, self._notified)
         self.pool = Pool(options.concurrency)
+        self.runtime.defer = self.pool.submit
+        self.buffer = Buffer(options.limit)
         self.pace = Pace(options.cron)
         self.jobs_run = 0
         # Set where the process should be replaced by a new one.
         self.wants_replacement = False
         self._running: dict[int, Job] = {}
+        # Since when a claimed job waits for a thread.
+        self._unstarted: dict[int, float] = {}
         self._stuck: dict[int, Report] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -133,6 +140,8 @@ class Worker:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
+                if outage.failures:
+                    self._regain()
                 pause = self._turn()
             except DISCONNECTED as error:
                 pause = outage.note(error)
@@ -140,12 +149,18 @@ class Worker:
                 outage.end()
             if pause is None:
                 return
-            self._wake.wait(pause)
+            self._wake.wait(min(pause, LONGEST_REST))
+
+    def _regain(self) -> None:
+        """After an outage, let every worker renew its leases before any job is taken over."""
+        self.heartbeat.renew()
+        self.duties.put_off_rescue()
 
     def _turn(self) -> float | None:
         """Do what is to be done now; return how long to pause, None to end."""
         self._look_after_oneself()
         self.duties.perform()
+        self._give_back_unstarted(older_than=LONGEST_IN_BUFFER)
         if not self.pace.is_time() and not self._running:
             return self.pace.seconds_to_next_tick()
         if self._claim():
@@ -160,6 +175,8 @@ class Worker:
         """Return how long to wait for something to happen; not in step with other workers."""
         often = 1 if not self.listener.hears.is_set() else POLLS_LEFT_OUT
         poll = self.poll_interval.total_seconds() * often * random.uniform(0.8, 1.2)
+        if self._room() > 0:
+            poll = min(poll, seconds_to_next_wake(using=self.using))
         return min(poll, self.duties.seconds_to_next_schedule())
 
     def _look_after_oneself(self) -> None:
@@ -188,7 +205,7 @@ class Worker:
         return True
 
     def _room(self) -> int:
-        room = self.options.concurrency - len(self._running)
+        room = self.options.concurrency + self.buffer.size() - len(self._running)
         if self.options.max_jobs is None:
             return room
         return min(room, self.options.max_jobs - self.jobs_run - len(self._running))
@@ -199,23 +216,58 @@ class Worker:
         )
 
     def _start(self, jobs: Sequence[Job]) -> None:
-        statuses = load_statuses(jobs, self.using)
+        try:
+            statuses = load_statuses(jobs, self.using)
+        except DISCONNECTED:
+            self._give_back_unstarted(jobs)
+            raise
         for job in jobs:
             steps = statuses.get(job.pk, {})
             if runs_on_event_loop(job):
                 done = self.runtime.spawn_job(job.pk, aexecute(job, self.runtime, steps))
                 done.add_done_callback(partial(self._finish_on_loop, job))
             else:
+                with self._lock:
+                    self._unstarted[job.pk] = time.monotonic()
                 self.pool.submit(partial(self._run_in_pool, job, steps))
 
+    def _give_back_unstarted(self, jobs: Sequence[Job]) -> None:
+        """Have claimed jobs made ready again as soon as the database answers."""
+        for job in jobs:
+            given_back = self.recorder.submit(Report(job=job, change=give_back()))
+            given_back.add_done_callback(lambda _done, job=job: self._forget(job))
+
     def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
+        if not self._may_start(job):
+            return
         try:
-            execute(job, self.runtime, statuses)
+            execute_ahead(job, self.runtime, statuses, partial(self._finish, job))
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
+            self._finish(job)
         finally:
             tidy_connections()
-            self._finish(job)
+
+    def _may_start(self, job: Job) -> bool:
+        """Whether the job has not been given back while it waited for a thread."""
+        with self._lock:
+            self._unstarted.pop(job.pk, None)
+            return self._running.get(job.pk) is job
+
+    def _give_back_unstarted(self, older_than: float = 0.0) -> None:
+        """Give back what was claimed ahead and has found no thread."""
+        latest = time.monotonic() - older_than
+        with self._lock:
+            late = [pk for pk, since in self._unstarted.items() if since <= latest]
+            jobs = [self._running.pop(pk) for pk in late]
+            for pk in late:
+                del self._unstarted[pk]
+        if not jobs:
+            return
+        for job in jobs:
+            self.heartbeat.remove(job)
+        self.buffer.shrink()
+        record([Report(job=job, change=give_back()) for job in jobs], using=self.using)
 
     def _finish_on_loop(self, job: Job, done: Future[str | None]) -> None:
         try:
@@ -232,6 +284,7 @@ class Worker:
             if self._running.get(job.pk) is job:
                 del self._running[job.pk]
                 self.jobs_run += 1
+                self.buffer.note_end()
         self._wake.set()
 
     def _give_up(self, report: Report) -> None:
@@ -272,6 +325,7 @@ class Worker:
     def _drain(self) -> None:
         """Wait for what runs, until the shutdown timeout."""
         ends_at = time.monotonic() + self.options.shutdown_timeout.total_seconds()
+        self._let_unstarted_go()
         if self._running:
             logger.info("Stopping; %s jobs are still running", len(self._running))
         while not self._at_once.is_set() and self._running.keys() - self._stuck.keys():
@@ -280,6 +334,12 @@ class Worker:
             if left <= 0:
                 break
             self._wake.wait(min(left, 0.2))
+
+    def _let_unstarted_go(self) -> None:
+        try:
+            self._give_back_unstarted()
+        except DISCONNECTED:
+            logger.warning("The database does not answer; jobs claimed ahead run again later")
 
     def _close(self, recording: threading.Thread) -> None:
         self.listener.stop()
