@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 
 from django_jobs.fields import DatabaseNow
@@ -66,9 +67,17 @@ def claim(selection: Selection, limit: int, *, using: str) -> list[Job]:
     claimed: list[Job] = []
     size = limit
     while len(claimed) < limit:
-        looked_at, seated, waiting = _claim_some(selection, size, limit - len(claimed), using=using)
-        claimed += seated
-        concurrency.look_again(waiting, using=using)
+        try:
+            looked_at, seated, waiting = _claim_some(
+                selection, size, limit - len(claimed), using=using
+            )
+            claimed += seated
+            concurrency.look_again(waiting, using=using)
+        except (OperationalError, InterfaceError):
+            # What was claimed before the connection broke is the caller's to run.
+            if not claimed or transaction.get_connection(using).in_atomic_block:
+                raise
+            break
         if looked_at < size or not waiting:
             break
         size = LOOK_AHEAD
@@ -80,6 +89,16 @@ def wake(*, using: str) -> None:
     while _due_to_wake(using).exists():
         if _wake_some(using=using) < LOOK_AHEAD:
             break
+
+
+def seconds_to_next_wake(*, using: str) -> float:
+    """Return in how many seconds the next delayed job is due; infinity where there is none."""
+    delayed = Job.objects.using(using).filter(wake_at__isnull=False).order_by("wake_at")
+    first = delayed.values_list("wake_at", DatabaseNow()).first()
+    if first is None:
+        return math.inf
+    wake_at, now = first
+    return float(max((wake_at - now).total_seconds(), 0.0))
 
 
 def _due_to_wake(using: str) -> QuerySet[Job]:

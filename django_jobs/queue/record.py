@@ -62,7 +62,13 @@ def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
     The jobs of those are brought up to date in memory. For a job that was cancelled nothing
     is written but that its handler has left, where the report is that of its end.
     """
-    standings = _record(reports, using=using)
+    standings = store(reports, using=using)
+    follow_up(reports, standings, using=using)
+    return standings
+
+
+def follow_up(reports: Sequence[Report], standings: Sequence[Standing], *, using: str) -> None:
+    """Wake whoever waited for what was stored. It may be done again, `store` may not."""
     left = [report.job for report in reports if report.change is not None]
     concurrency.look_again(left, using=using)
     waits.wake_parents(left, using=using)
@@ -71,11 +77,11 @@ def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
             waits.look_again(report.job, report.taken_events, using=using)
         if standing is Standing.HELD and report.change and report.change.status == CANCELLED:
             operate.cancel(waits.children_to_cancel([report.job], using=using))
-    return standings
 
 
 @retried
-def _record(reports: Sequence[Report], *, using: str) -> list[Standing]:
+def store(reports: Sequence[Report], *, using: str) -> list[Standing]:
+    """Write the reports in one transaction; see record()."""
     if not any(report.writes for report in reports):
         return _stand(reports, _tokens(reports, using, lock=False))
     with transaction.atomic(using=using):
@@ -135,8 +141,20 @@ def _insert_entries(reports: Sequence[Report], using: str) -> None:
 def _insert_children(reports: Sequence[Report], using: str) -> None:
     for report in reports:
         for child, status in report.children:
+            if (known := _known_child(status, using)) is not None:
+                status.output = known
+                continue
             stored = enqueue.insert([child], using=using)[0]
             status.output = stored.pk
+
+
+def _known_child(status: TaskStatus, using: str) -> int | None:
+    """Return the child that was added by a commit whose answer the connection lost."""
+    steps = TaskStatus.objects.using(using).filter(
+        job=status.job_id, task_slug=status.task_slug, task_id=status.task_id
+    )
+    child: int | None = steps.values_list("output", flat=True).first()
+    return child
 
 
 def _save_statuses(reports: Sequence[Report], using: str) -> None:

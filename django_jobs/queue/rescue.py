@@ -11,6 +11,7 @@ from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobLog, JobStatus, LogState, Worker
 from django_jobs.queue import concurrency, waits
 from django_jobs.queue.lifecycle import FAILED, READY, UNCLAIMED, move
+from django_jobs.queue.notify import notify
 from django_jobs.queue.rows import skip_locked
 from django_jobs.queue.transient import retried
 
@@ -28,6 +29,7 @@ def take_over(*, using: str) -> int:
         lost = _take_over_batch(using=using)
         concurrency.look_again(lost, using=using)
         waits.wake_parents(lost, using=using)
+        notify({job.queue for job in lost if job.status == JobStatus.READY}, using=using)
         failed = [job for job in lost if job.status == JobStatus.FAILED]
         signals.announce(signals.job_failed, failed)
         taken_over += len(lost)

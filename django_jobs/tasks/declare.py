@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from functools import update_wrapper
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.functional import Promise
@@ -30,6 +30,10 @@ RESERVED_SLUGS = ("inline", "ctx.sleep", "ctx.wait_for_event", "ctx.enqueue_chil
 @overload
 def task(function: Callable[P, R], /) -> Task[P, R]: ...
 @overload
+def task(
+    *, takes_context: Literal[True], **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+@overload
 def task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Declare a function that jobs can run; bare, or with the options of `build`."""
@@ -37,9 +41,11 @@ def task(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 @overload
-def workflow(function: Callable[P, R], /) -> Workflow[P, R]: ...
+def workflow(function: Callable[Concatenate[Any, P], R], /) -> Workflow[P, R]: ...
 @overload
-def workflow(**options: Any) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
+def workflow(
+    **options: Any,
+) -> Callable[[Callable[Concatenate[Any, P], R]], Workflow[P, R]]: ...
 def workflow(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Declare a function of durable steps; it takes the JobContext as its first argument."""
     return _decorate(Workflow, function, options)

@@ -35,7 +35,7 @@ class Declaration(Generic[P, R]):
 
     slug: str
     _: KW_ONLY
-    handler: Callable[P, R] | str
+    handler: Callable[..., R] | str
     label: str | Promise
     # Where it is declared, for messages.
     place: str
@@ -53,7 +53,8 @@ class Declaration(Generic[P, R]):
     on_success: Callable[[Any], Any] | None = None
     on_fail: Callable[[Any], Any] | None = None
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    # Any arguments: `P` leaves the context out, which a direct call has to give.
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
         return self.function(*args, **kwargs)
 
     def __str__(self) -> str:
@@ -63,10 +64,10 @@ class Declaration(Generic[P, R]):
         return f"<{type(self).__name__} {self.slug!r}>"
 
     @property
-    def function(self) -> Callable[P, R]:
+    def function(self) -> Callable[..., R]:
         """The handler, imported where it is declared by its path."""
         if isinstance(self.handler, str):
-            function: Callable[P, R] = import_string(self.handler)
+            function: Callable[..., R] = import_string(self.handler)
             return function
         return self.handler
 
@@ -137,7 +138,7 @@ class Call(Generic[P, R]):
     def slug(self) -> str:
         return self.declaration.slug
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: Any, **kwargs: Any) -> R:
         return self.declaration(*args, **kwargs)
 
     def using(self, **options: Any) -> Self:

@@ -62,6 +62,8 @@ class Attempt:
         self.retry = Retry.from_json(job.retries) if job.retries else declaration.retries
         self.statuses = dict(statuses)
         self.lock = threading.Lock()
+        # Held while a wait chooses its event, or two at once could take the same.
+        self.choosing_event = threading.Lock()
         # What the log entry of the attempt says besides.
         self.notes: dict[str, Any] | None = None
         self.waits: list[Wait] = []

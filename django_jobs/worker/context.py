@@ -172,7 +172,8 @@ class JobContext:
 
     async def _in_thread(self, function: Callable[[], R]) -> R:
         inline = self._attempt.runtime.inline
-        return await sync_to_async(function, thread_sensitive=inline)()
+        with self._step_under_way():
+            return await sync_to_async(function, thread_sensitive=inline)()
 
     @contextmanager
     def _step_under_way(self) -> Iterator[None]:

@@ -56,10 +56,11 @@ def decide(outcome: Outcome, job: Level) -> Change:
     if isinstance(outcome, Left):
         return lifecycle.suspend(outcome.delay)
     error = outcome.error
+    is_later = isinstance(error, RetryLater)
     for other in outcome.others:
         # A step that may not be tried again must not be, because another one may.
         if retry_delay(other.error, [*other.levels, job]) is None:
-            return lifecycle.fail(describe(other.error))
+            return lifecycle.fail(describe(other.error if is_later else error))
     if isinstance(error, RetryLater):
         return lifecycle.postpone(min(error.delay, LONGEST_DELAY), describe(error)["message"])
     if isinstance(error, JobCancelledError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.dateparse import parse_datetime
 
 from django_jobs.exceptions import EventTimeoutError
-from django_jobs.models import Job, TaskStatus, Wait
+from django_jobs.models import Event, Job, TaskStatus, Wait
 from django_jobs.queue.record import Report
 from django_jobs.queue.waits import oldest_event
 from django_jobs.tasks.enqueue import prepare
@@ -52,21 +52,30 @@ def wait_for_event(attempt: Attempt, task_id: str, name: str, timeout: timedelta
     status = attempt.statuses.get((EVENT, task_id))
     if status is not None and status.complete:
         return (status.output or {}).get("payload")
-    with attempt.database() as using:
-        event = oldest_event(
-            name, since=attempt.job.created_at, taken=attempt.taken_events(), using=using
-        )
     until = _until(status) or (None if timeout is None else attempt.now() + timeout)
     input = {"name": name, "until": None if until is None else until.isoformat()}
+    event = _take_event(attempt, task_id, name, input)
     if event is not None:
-        output = {"event": event.pk, "payload": event.payload}
-        _finish(attempt, EVENT, task_id, Returned(output), input)
         return event.payload
     if until is not None and attempt.now() >= until:
         _time_out(attempt, task_id, name, input)
     _remember(attempt, EVENT, task_id, input)
     _suspend(attempt, [Wait(job=attempt.job, event=name)], until)
     return None
+
+
+def _take_event(
+    attempt: Attempt, task_id: str, name: str, input: Mapping[str, Any]
+) -> Event | None:
+    with attempt.choosing_event:
+        with attempt.database() as using:
+            event = oldest_event(
+                name, since=attempt.job.created_at, taken=attempt.taken_events(), using=using
+            )
+        if event is not None:
+            output = {"event": event.pk, "payload": event.payload}
+            _finish(attempt, EVENT, task_id, Returned(output), input)
+    return event
 
 
 def _time_out(attempt: Attempt, task_id: str, name: str, input: Mapping[str, Any]) -> None:

@@ -13,11 +13,14 @@ from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, Worker
 from django_jobs.queue import concurrency, operate, rescue
 from django_jobs.worker import identity, schedules
+from django_jobs.worker.outage import DISCONNECTED
 
 # Of finished jobs, so that a worker soon works again.
 PRUNED_AT_ONCE = 2_000
 # How soon a schedule that somebody changed is noticed, in seconds.
 SCHEDULES_READ_EVERY = 15.0
+# How soon every living worker has renewed its leases after an outage of the database.
+LEASES_REGAINED_IN = 3.0
 
 logger = logging.getLogger("django_jobs.duties")
 
@@ -34,7 +37,13 @@ class Duty:
         if time.monotonic() < self.due_at:
             return
         self.due_at = time.monotonic() + self.interval.total_seconds()
-        self.action()
+        try:
+            self.action()
+        except DISCONNECTED:
+            raise
+        except Exception:
+            # The others, and the jobs, must not suffer from it.
+            logger.exception("A duty of the worker failed")
 
 
 class Duties:
@@ -44,11 +53,12 @@ class Duties:
         self.using = using
         self._line: tuple[str, str] | None = None
         lease = conf.get().LEASE
+        self._rescue = Duty(self.take_over, min(timedelta(seconds=5), lease / 6))
         self._scheduling = Duty(self.handle_schedules, timedelta(seconds=1))
         self._duties = [
             *([self._scheduling] if scheduling else []),
             Duty(self.end_leases_of_dead_neighbours, min(timedelta(seconds=5), lease / 3)),
-            Duty(self.take_over, min(timedelta(seconds=5), lease / 6)),
+            self._rescue,
             Duty(self.repair_lines, timedelta(seconds=30)),
             Duty(self.forget_silent_workers, timedelta(minutes=1)),
             Duty(self.prune, timedelta(minutes=1)),
@@ -58,6 +68,10 @@ class Duties:
         """Do what is due."""
         for duty in self._duties:
             duty.perform_if_due()
+
+    def put_off_rescue(self) -> None:
+        """Take no jobs over before their workers have had the time to renew their leases."""
+        self._rescue.due_at = time.monotonic() + LEASES_REGAINED_IN
 
     def seconds_to_next_schedule(self) -> float:
         """Return how long the worker may rest without being late for a schedule."""

@@ -215,8 +215,14 @@ def _conclude(run: Run, outcome: Outcome) -> tuple[Change, Report]:
         had_to_wait=attempt.had_to_wait,
         entries=[*attempt.put_off_entries(), *_entries(run, outcome, change)],
         values=attempt.unwritten_progress(),
-        delete=change.status is JobStatus.SUCCESSFUL and conf.get().DELETE_JOB_ON_COMPLETE,
+        delete=_is_to_be_deleted(attempt.job, change),
     )
+
+
+def _is_to_be_deleted(job: Job, change: Change) -> bool:
+    # A child stays for the parent that joins it.
+    succeeded = change.status is JobStatus.SUCCESSFUL and job.parent_id is None
+    return succeeded and conf.get().DELETE_JOB_ON_COMPLETE
 
 
 def _settled(attempt: Attempt, outcome: Outcome) -> Outcome:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobStatus
@@ -66,7 +66,8 @@ class Heartbeat:
             running = self.renew()
             if self.membership is not None:
                 self.membership.beat(running)
-        except (DatabaseError, InterfaceError) as error:
+        except Exception as error:
+            # Whatever it is, leases that nobody renews would let living jobs run twice.
             logger.error("The leases could not be renewed, trying again: %s", error)
             connections[self.using].close()
             return False

@@ -8,15 +8,20 @@ has come in while the batch before was being written.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from django_jobs.queue.record import Report, Standing, record
+from django_jobs.queue.record import Report, Standing, follow_up, record, store
 from django_jobs.worker.outage import DISCONNECTED, persist
+
+logger = logging.getLogger("django_jobs.recorder")
+
+R = TypeVar("R")
 
 # Bounds how long the first of a batch waits for the statement to be built.
 MOST_AT_ONCE = 500
@@ -104,9 +109,8 @@ class BatchRecorder:
         self, batch: list[tuple[Report, Future[Standing]]], give_up: threading.Event
     ) -> None:
         reports = [report for report, _future in batch]
-        write_all = partial(record, reports, using=self.using)
         try:
-            standings = persist(write_all, using=self.using, what="the recorder", give_up=give_up)
+            standings = self._persist(partial(store, reports, using=self.using), give_up)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, DISCONNECTED):
                 # One report that cannot be stored must not take the others with it.
@@ -116,5 +120,18 @@ class BatchRecorder:
             for _report, future in batch:
                 future.set_exception(error)
             return
+        self._follow_up(reports, standings, give_up)
         for (_report, future), standing in zip(batch, standings, strict=True):
             future.set_result(standing)
+
+    def _follow_up(
+        self, reports: list[Report], standings: list[Standing], give_up: threading.Event
+    ) -> None:
+        try:
+            self._persist(partial(follow_up, reports, standings, using=self.using), give_up)
+        except Exception:
+            # The reports are stored all the same; the duties repair the rest.
+            logger.exception("Who waited for jobs that have ended could not be woken")
+
+    def _persist(self, function: Callable[[], R], give_up: threading.Event) -> R:
+        return persist(function, using=self.using, what="the recorder", give_up=give_up)

@@ -29,6 +29,8 @@ class Place:
     start_at: float = 0.0
     failures: int = 0
     done: bool = False
+    # Whether the process has been told to stop.
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -44,8 +46,13 @@ class Supervisor:
     def stop(self, *, at_once: bool = False) -> None:
         """Pass the signal on: a first lets running jobs end, a second does not."""
         self._stopping.set()
-        for process in self._processes():
-            process.terminate()
+        self._tell(again=at_once)
+
+    def _tell(self, *, again: bool = False) -> None:
+        for place in self._places:
+            if place.process is not None and (again or not place.told):
+                place.told = True
+                place.process.terminate()
 
     def run(self) -> int:
         """Supervise until stopped or all are done; return the status to exit with."""
@@ -54,6 +61,8 @@ class Supervisor:
             for place in self._places:
                 self._look_after(place)
             self._stopping.wait(0.1)
+        # One may have been started at the very moment of the signal.
+        self._tell()
         self._wait_for_all()
         return 0
 

@@ -95,6 +95,8 @@ class Worker:
         self.jobs_run = 0
         # Set where the process should be replaced by a new one.
         self.wants_replacement = False
+        # Set where handlers still run whose jobs may by now run elsewhere.
+        self.leaves_handlers = False
         self._running: dict[int, Job] = {}
         # Since when a claimed job waits for a thread.
         self._unstarted: dict[int, float] = {}
@@ -104,10 +106,6 @@ class Worker:
         self._stopping = threading.Event()
         self._at_once = threading.Event()
         self._closed = threading.Event()
-
-    @property
-    def has_stuck_handlers(self) -> bool:
-        return bool(self._stuck)
 
     def stop(self, *, at_once: bool = False) -> None:
         """Claim nothing more; let the running jobs end, or give them back `at_once`."""
@@ -219,7 +217,7 @@ class Worker:
         try:
             statuses = load_statuses(jobs, self.using)
         except DISCONNECTED:
-            self._give_back_unstarted(jobs)
+            self._hand_back(jobs)
             raise
         for job in jobs:
             steps = statuses.get(job.pk, {})
@@ -231,11 +229,17 @@ class Worker:
                     self._unstarted[job.pk] = time.monotonic()
                 self.pool.submit(partial(self._run_in_pool, job, steps))
 
-    def _give_back_unstarted(self, jobs: Sequence[Job]) -> None:
-        """Have claimed jobs made ready again as soon as the database answers."""
+    def _hand_back(self, jobs: Sequence[Job]) -> None:
+        """Have jobs that did not start made ready again, as soon as the database answers."""
+        with self._lock:
+            for job in jobs:
+                self._running.pop(job.pk, None)
         for job in jobs:
-            given_back = self.recorder.submit(Report(job=job, change=give_back()))
-            given_back.add_done_callback(lambda _done, job=job: self._forget(job))
+            recorded = self.recorder.submit(Report(job=job, change=give_back()))
+            recorded.add_done_callback(partial(self._end_lease, job))
+
+    def _end_lease(self, job: Job, recorded: object) -> None:
+        self.heartbeat.remove(job)
 
     def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
         if not self._may_start(job):
@@ -259,15 +263,12 @@ class Worker:
         latest = time.monotonic() - older_than
         with self._lock:
             late = [pk for pk, since in self._unstarted.items() if since <= latest]
-            jobs = [self._running.pop(pk) for pk in late]
+            jobs = [self._running[pk] for pk in late]
             for pk in late:
                 del self._unstarted[pk]
-        if not jobs:
-            return
-        for job in jobs:
-            self.heartbeat.remove(job)
-        self.buffer.shrink()
-        record([Report(job=job, change=give_back()) for job in jobs], using=self.using)
+        if jobs:
+            self.buffer.shrink()
+            self._hand_back(jobs)
 
     def _finish_on_loop(self, job: Job, done: Future[str | None]) -> None:
         try:
@@ -325,7 +326,7 @@ class Worker:
     def _drain(self) -> None:
         """Wait for what runs, until the shutdown timeout."""
         ends_at = time.monotonic() + self.options.shutdown_timeout.total_seconds()
-        self._let_unstarted_go()
+        self._give_back_unstarted()
         if self._running:
             logger.info("Stopping; %s jobs are still running", len(self._running))
         while not self._at_once.is_set() and self._running.keys() - self._stuck.keys():
@@ -334,12 +335,6 @@ class Worker:
             if left <= 0:
                 break
             self._wake.wait(min(left, 0.2))
-
-    def _let_unstarted_go(self) -> None:
-        try:
-            self._give_back_unstarted()
-        except DISCONNECTED:
-            logger.warning("The database does not answer; jobs claimed ahead run again later")
 
     def _close(self, recording: threading.Thread) -> None:
         self.listener.stop()
@@ -366,6 +361,7 @@ class Worker:
         reports += [Report(job=job, change=give_back()) for job in rest]
         if not reports:
             return
+        self.leaves_handlers = True
         try:
             record(reports, using=self.using)
         except DISCONNECTED:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from datetime import timedelta
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
@@ -13,8 +14,9 @@ from django.utils import autoreload
 
 from django_jobs.management.arguments import cron, log_to_console, positive, queue_names, seconds
 from django_jobs.models import Job, database_alias
+from django_jobs.worker.outage import DISCONNECTED
 from django_jobs.worker.supervisor import REPLACE_ME, Supervisor
-from django_jobs.worker.worker import Options, Worker
+from django_jobs.worker.worker import Options, Worker, resident_bytes
 
 MEGABYTE = 1024 * 1024
 
@@ -106,6 +108,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         check_combinations(options)
+        check_memory(options["max_memory"])
         queues = queue_names(options["queue"], all_queues=options["all_queues"])
         log_to_console(self, options["verbosity"])
         if options["processes"] > 1:
@@ -126,10 +129,12 @@ class Command(BaseCommand):
         worker.run()
         self.stdout.write(f"Stopped. {worker.jobs_run} jobs were run.")
         supervised = options["supervisor_pid"] is not None
-        if worker.has_stuck_handlers or (supervised and worker.wants_replacement):
-            # Not through the interpreter's own end, which a stuck thread could hold up.
+        replace = worker.wants_replacement and (supervised or worker.leaves_handlers)
+        if replace or worker.leaves_handlers:
+            # Not through the interpreter's own end, which a handler's thread could hold up,
+            # while its job runs elsewhere already.
             self.stdout.flush()
-            os._exit(REPLACE_ME)
+            os._exit(REPLACE_ME if replace else 0)
 
     def _supervise(self, options: dict[str, Any]) -> None:
         arguments = [*autoreload.get_child_arguments(), "--processes=1"]
@@ -144,9 +149,14 @@ class Command(BaseCommand):
 
     def _warn_of_unused(self, queues: tuple[str, ...] | None) -> None:
         """Say when a queue is listened to that nothing is on: its name may be mistyped."""
-        for name in queues or ():
-            if name != "default" and not Job.objects.filter(queue=name).exists():
-                self.stderr.write(f"Nothing has been put on the queue {name!r} so far.")
+        names = [name for name in queues or () if name != "default"]
+        try:
+            unused = [name for name in names if not Job.objects.filter(queue=name).exists()]
+        except DISCONNECTED:
+            # The worker waits for the database, and says so.
+            return
+        for name in unused:
+            self.stderr.write(f"Nothing has been put on the queue {name!r} so far.")
 
 
 def check_combinations(options: dict[str, Any]) -> None:
@@ -160,6 +170,15 @@ def check_combinations(options: dict[str, Any]) -> None:
         raise CommandError("--autoreload works with one process. Leave --processes out.")
     if options["sequential"] and options["concurrency"] not in (1, 10):
         raise CommandError("--sequential runs one job after the other. Leave --concurrency out.")
+
+
+def check_memory(limit: int | None) -> None:
+    """Refuse a limit at which a worker would be replaced before its first job, for ever."""
+    taken = resident_bytes() // MEGABYTE
+    if limit is not None and taken >= limit:
+        raise CommandError(
+            f"--max-memory {limit} is less than the {taken} MB that an idle worker takes."
+        )
 
 
 def worker_options(queues: tuple[str, ...] | None, options: dict[str, Any]) -> Options:
@@ -185,12 +204,18 @@ def stop_on_signals(worker: Stoppable) -> None:
     if threading.current_thread() is not threading.main_thread():
         # Under the autoreloader, which has handlers of its own.
         return
-    signalled = False
+    signals: SimpleQueue[int] = SimpleQueue()
+
+    def obey() -> None:
+        signals.get()
+        worker.stop()
+        signals.get()
+        worker.stop(at_once=True)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal signalled
-        worker.stop(at_once=signalled)
-        signalled = True
+        # Nothing else: whatever lock stopping needs, the interrupted code may hold it.
+        signals.put(number)
 
+    threading.Thread(target=obey, name="jobs-signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
