@@ -10,6 +10,7 @@ from django.db import connection, connections
 
 from tests.databases import url_of
 from tests.processes import Process
+from tests.testapp.journal import VARIABLE, Journal
 
 
 class RunJobs(Protocol):
@@ -38,7 +39,7 @@ def vendor() -> str:
 
 
 @pytest.fixture
-def worker_env(transactional_db: None) -> dict[str, str]:
+def worker_env(transactional_db: None, journal: Journal) -> dict[str, str]:
     """The environment in which another process uses this test's database."""
     return {
         **os.environ,
@@ -47,6 +48,14 @@ def worker_env(transactional_db: None) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """What the handlers of this test write down, here and in the workers that it starts."""
+    path = tmp_path / "journal"
+    monkeypatch.setenv(VARIABLE, str(path))
+    return Journal(path)
 
 
 @pytest.fixture

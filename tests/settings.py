@@ -47,6 +47,9 @@ DATABASES = {
     ),
 }
 
+# What the workers of one test are given otherwise than by default, as JSON.
+DJANGO_JOBS = env.json("DJANGO_JOBS", default={})
+
 SECRET_KEY = "tests"
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -21,7 +22,12 @@ BUSY_TIMEOUT_MS = 30_000
 def _prepare(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     from django_jobs.models import database_alias
 
-    if connection.vendor != "sqlite" or connection.alias != database_alias():
+    try:
+        holds_jobs = connection.vendor == "sqlite" and connection.alias == database_alias()
+    except ImproperlyConfigured:
+        # A system check says so, which may need this very connection.
+        return
+    if not holds_jobs:
         return
     options = connection.settings_dict.get("OPTIONS", {})
     if "transaction_mode" not in options:

@@ -75,7 +75,9 @@ class _Attempts:
 
     @property
     def started_at(self) -> datetime | None:
-        return self.entries[0].executed_at if self.entries else self.job.started_at
+        # Of a first attempt both are known, by two clocks.
+        moments = [entry.executed_at for entry in self.entries[:1]] + [self.job.started_at]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     @property
     def worker_ids(self) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -94,6 +94,8 @@ def call(invocation: Invocation, runtime: Runtime) -> Outcome:
         with ExitStack() as stack:
             if runtime.inline:
                 stack.enter_context(_Savepoint(runtime.using))
+            else:
+                stack.enter_context(_leaving_no_transaction())
             if invocation.is_async:
                 return runtime.wait_for(lambda: acall(invocation, runtime))
             if invocation.seconds is not None:
@@ -169,10 +171,29 @@ def _call_in_thread(invocation: Invocation, runtime: Runtime) -> Outcome:
 
 def tidy_connections() -> None:
     """Leave no connection of this thread in the state that a handler left it in."""
-    for connection in connections.all(initialized_only=True):
-        if connection.in_atomic_block or not connection.autocommit:
-            _abandon_transaction(connection)
+    for connection in _in_transactions():
+        _abandon_transaction(connection)
     close_old_connections()
+
+
+@contextmanager
+def _leaving_no_transaction() -> Iterator[None]:
+    """Abandon what the block leaves open, whose locks the record of it would wait for."""
+    before = _in_transactions()
+    try:
+        yield
+    finally:
+        for connection in _in_transactions():
+            if connection not in before:
+                _abandon_transaction(connection)
+
+
+def _in_transactions() -> list[BaseDatabaseWrapper]:
+    return [
+        connection
+        for connection in connections.all(initialized_only=True)
+        if connection.in_atomic_block or not connection.autocommit
+    ]
 
 
 def _abandon_transaction(connection: BaseDatabaseWrapper) -> None:

@@ -91,8 +91,7 @@ def enqueue_child(attempt: Attempt, task_id: str, call: Call[..., Any], input: A
     status = attempt.statuses.get((CHILD, task_id))
     if status is None:
         status = _insert_child(attempt, task_id, call, input)
-    with attempt.database() as using:
-        return Job.objects.using(using).get(pk=int(status.output or 0))
+    return _children(attempt, [int(status.output or 0)])[0]
 
 
 def _insert_child(
@@ -112,15 +111,20 @@ def _insert_child(
 
 def wait_for(attempt: Attempt, children: Iterable[Job]) -> list[Job]:
     attempt.check()
-    ids = [child.pk for child in children]
+    joined = _children(attempt, [child.pk for child in children])
+    left = {child.pk: child for child in joined if not child.is_finished}
+    if left:
+        _suspend(attempt, [Wait(job=attempt.job, child=child) for child in left.values()], None)
+    return joined
+
+
+def _children(attempt: Attempt, ids: Sequence[int]) -> list[Job]:
+    """Return the children as they are now, in this order."""
     with attempt.database() as using:
         found = Job.objects.using(using).in_bulk(ids)
     missing = [pk for pk in ids if pk not in found]
     if missing:
         raise Job.DoesNotExist(f"The child job {missing[0]} was deleted while it was waited for.")
-    left = [child for child in found.values() if not child.is_finished]
-    if left:
-        _suspend(attempt, [Wait(job=attempt.job, child=child) for child in left], None)
     return [found[pk] for pk in ids]
 
 

@@ -309,6 +309,8 @@ def _execute_atomically(run: Run) -> str | None:
                 raise _RollBackError
             standing = write(recorder, report)
             if standing is not Standing.HELD:
+                # Whoever took the job away will not see it succeed without its rows.
+                outcome = Raised(JobCancelledError(f"Job {run.attempt.job.pk} was cancelled."))
                 raise _RollBackError
         return _announce(run, change, standing)
     except ClaimLost:

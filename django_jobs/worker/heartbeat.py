@@ -34,6 +34,8 @@ class Heartbeat:
         self.membership = membership
         self.on_revoked = on_revoked
         self._jobs: dict[int, Job] = {}
+        # Those of them of which that has been said.
+        self._revoked: set[int] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jobs-heartbeat", daemon=True)
@@ -46,6 +48,7 @@ class Heartbeat:
         with self._lock:
             if self._jobs.get(job.pk) is job:
                 del self._jobs[job.pk]
+                self._revoked.discard(job.pk)
 
     def start(self) -> None:
         self._thread.start()
@@ -94,9 +97,11 @@ class Heartbeat:
         held = set(rows.values_list("pk", "processing_token"))
         for job in jobs:
             if (job.pk, job.processing_token) not in held and self._is_still_run(job):
-                logger.warning(
-                    "Job %s %s was cancelled, or lost to another worker", job.pk, job.slug
-                )
+                if job.pk not in self._revoked:
+                    logger.warning(
+                        "Job %s %s was cancelled, or lost to another worker", job.pk, job.slug
+                    )
+                self._revoked.add(job.pk)
                 self.on_revoked(job)
 
     def _is_still_run(self, job: Job) -> bool:

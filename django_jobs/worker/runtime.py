@@ -102,8 +102,8 @@ class Runtime:
         return Context().run(self.spawn, tracked())
 
     def cancel_job(self, job_id: int) -> None:
-        """Cancel the coroutine of a job, where it is one that runs."""
-        task = self._tasks.get(job_id)
+        """Cancel the coroutine of a job, where it is one that runs; once, so it may clean up."""
+        task = self._tasks.pop(job_id, None)
         if task is not None and self._loop is not None:
             self._loop.loop.call_soon_threadsafe(task.cancel)
 

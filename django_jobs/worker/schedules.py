@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from django_jobs import conf
 from django_jobs.exceptions import JobsError
-from django_jobs.models import Job, JobSchedule, ScheduleRun
+from django_jobs.models import Job, JobQuerySet, JobSchedule, ScheduleRun
 from django_jobs.queue.json import printable
+from django_jobs.queue.transient import retried
 from django_jobs.tasks import registry
 from django_jobs.tasks.enqueue import Options, enqueue
 from django_jobs.tasks.schedule import (
     EnqueueSchedule,
     Schedule,
     SkipSchedule,
+    cron_problems,
     latest_time,
     next_time,
     times_between,
+    zone_problems,
 )
 from django_jobs.tasks.task import Declaration
+from django_jobs.worker.declared_schedules import schedule_of, synchronise
 
 logger = logging.getLogger("django_jobs.schedules")
 
 # How many missed times are made up in one go; the rest follows with the next.
 MOST_MADE_UP = 100
-# Without a next time, so that a schedule that cannot be reckoned rests.
+# Until when a schedule rests that cannot be reckoned, unless it is changed.
 REST = timedelta(days=1)
+# How soon is looked again at what is due, but could not be seen to.
+LOOK_AGAIN_SECONDS = 1.0
+# How many due times of a schedule stay on record.
+REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class ScheduleContext:
     slug: str
     queue: str
     due: datetime
-    # The scheduled jobs of this slug and queue that are not finished.
+    # The scheduled jobs of this slug and queue that were not finished before.
     active_jobs: list[Job]
     job: Job | None = None
 
@@ -72,240 +80,13 @@ def handle_schedules(*, queue: str | None = None, using: str) -> ScheduleResult:
     rows = JobSchedule.objects.using(using).order_by("id")
     for row in rows if queue is None else rows.filter(queue=queue):
         try:
-            _handle(row, now, result, using)
+            if turn := _turn(row, now, result, using):
+                turn.handle()
         except Exception as error:
+            # Left due, and tried again.
             logger.exception("The schedule %s of %s could not be handled", row.cron, row.slug)
             result.errored.append((row.slug, _sentence(error)))
     return result
-
-
-def _sentence(error: BaseException) -> str:
-    return printable(str(error) or type(error).__name__, 255)
-
-
-# What was last written of the declarations, by database: a process does it once, so that two
-# versions of the code that run side by side do not change the rows back and forth.
-_written: dict[str, object] = {}
-
-
-def synchronise(*, using: str) -> None:
-    """Write the declared schedules down, keeping what an admin paused or changed."""
-    declared = dict(_declared())
-    rows = {
-        (row.slug, row.number): row
-        for row in JobSchedule.objects.using(using).filter(number__isnull=False)
-    }
-    for key in declared.keys() - rows.keys():
-        _create(key, declared[key], using)
-    if _written.get(using) == declared:
-        return
-    for key, row in rows.items():
-        if key in declared:
-            _update(row, declared[key], using)
-        elif registry.find(row.slug) is not None:
-            row.delete()
-    _written[using] = declared
-
-
-@dataclass(frozen=True, slots=True)
-class _Declared:
-    cron: str
-    queue: str
-    timezone: str
-    input: str
-
-    values: Mapping[str, Any] = field(compare=False)
-
-
-def _declared() -> Iterator[tuple[tuple[str, int | None], _Declared]]:
-    for declaration in registry.every():
-        for number, schedule in enumerate(declaration.schedule):
-            if not schedule.problems():
-                yield (declaration.slug, number), _as_row(declaration, schedule)
-
-
-def _as_row(declaration: Declaration[Any, Any], schedule: Schedule) -> _Declared:
-    queue = schedule.queue or declaration.queue
-    values = {
-        "cron": schedule.cron, "declared_cron": schedule.cron, "queue": queue,
-        "timezone": schedule.timezone or "", "input": dict(schedule.input or {}),
-    }  # fmt: skip
-    return _Declared(schedule.cron, queue, schedule.timezone or "", repr(schedule.input), values)
-
-
-def _create(key: tuple[str, int | None], declared: _Declared, using: str) -> None:
-    slug, number = key
-    JobSchedule.objects.using(using).get_or_create(
-        slug=slug, number=number, defaults=dict(declared.values)
-    )
-
-
-def _update(row: JobSchedule, declared: _Declared, using: str) -> None:
-    values = dict(declared.values)
-    if row.is_overridden:
-        del values["cron"]
-    JobSchedule.objects.using(using).filter(pk=row.pk).update(**values)
-
-
-def _handle(row: JobSchedule, now: datetime, result: ScheduleResult, using: str) -> None:
-    declaration = registry.find(row.slug)
-    schedule = _schedule_of(row, declaration)
-    if declaration is None or (row.is_declared and schedule is None):
-        return
-    if row.next_run_at is None or row.planned_with != _plan(row):
-        _advance(row, now, None, using)
-    elif row.next_run_at <= now:
-        if row.enabled:
-            _fire(row, declaration, schedule, now, result, using)
-        else:
-            # A pause is not made up for.
-            _advance(row, now, None, using)
-
-
-def _schedule_of(row: JobSchedule, declaration: Declaration[Any, Any] | None) -> Schedule | None:
-    if declaration is None or row.number is None or row.number >= len(declaration.schedule):
-        return None
-    return declaration.schedule[row.number]
-
-
-def _zone(row: JobSchedule) -> str:
-    return row.timezone or django_settings.TIME_ZONE
-
-
-def _plan(row: JobSchedule) -> str:
-    return f"{row.cron}|{_zone(row)}"
-
-
-def _advance(row: JobSchedule, now: datetime, last: datetime | None, using: str) -> bool:
-    """Set the next time after `now`; return False where another process has done so."""
-    values: dict[str, Any] = {
-        "next_run_at": _next(row, now), "planned_with": _plan(row),
-    }  # fmt: skip
-    if last is not None:
-        values["last_run_at"] = last
-    same = JobSchedule.objects.using(using).filter(pk=row.pk, next_run_at=row.next_run_at)
-    return bool(same.update(**values))
-
-
-def _next(row: JobSchedule, after: datetime) -> datetime:
-    try:
-        return next_time(after, cron=row.cron, zone=_zone(row))
-    except Exception:
-        logger.exception("The schedule %r of %s cannot be reckoned", row.cron, row.slug)
-        return after + REST
-
-
-def _fire(
-    row: JobSchedule, declaration: Declaration[Any, Any], schedule: Schedule | None,
-    now: datetime, result: ScheduleResult, using: str,
-) -> None:  # fmt: skip
-    """Enqueue for each time that is due; after an outage for the last one, or for all."""
-    catch_up = schedule is not None and schedule.catch_up
-    due = _due_times(row, now, catch_up)
-    for time in due:
-        _fire_once(row, declaration, schedule, time, result, using)
-    # Reckoned from the last time seen to, or times beyond the bound would be left out.
-    _advance(row, due[-1] if catch_up and len(due) > MOST_MADE_UP else now, due[-1], using)
-
-
-def _due_times(row: JobSchedule, now: datetime, catch_up: bool) -> list[datetime]:
-    first = row.next_run_at or now
-    if not catch_up:
-        last = latest_time(now, cron=row.cron, zone=_zone(row))
-        return [max(first, last)]
-    later = times_between(first, now, cron=row.cron, zone=_zone(row), limit=MOST_MADE_UP)
-    return [first, *later]
-
-
-def _fire_once(
-    row: JobSchedule, declaration: Declaration[Any, Any], schedule: Schedule | None,
-    due: datetime, result: ScheduleResult, using: str,
-) -> None:  # fmt: skip
-    context = _context(row, due, using)
-    try:
-        decision = _decide(context, schedule)
-        with transaction.atomic(using=using):
-            run = ScheduleRun.objects.using(using).create(schedule=row, due_at=due)
-            if isinstance(decision, SkipSchedule):
-                _note(run, None, decision.reason, using)
-            else:
-                job = _enqueue(row, declaration, due, decision)
-                _note(run, job, "", using)
-    except IntegrityError:
-        # Another process sees to this due time.
-        return
-    except Exception as error:
-        _fail(row, due, error, result, using)
-        return
-    if isinstance(decision, SkipSchedule):
-        result.skipped.append((row.slug, decision.reason))
-        return
-    result.queued.append(job)
-    _call_after(context, schedule, job)
-
-
-def _context(row: JobSchedule, due: datetime, using: str) -> ScheduleContext:
-    active = (
-        Job.objects.using(using)
-        .unfinished()
-        .filter(Q(slug=row.slug, queue=row.queue, meta__scheduled=True))
-    )
-    return ScheduleContext(
-        schedule=row, slug=row.slug, queue=row.queue, due=due, active_jobs=list(active)
-    )
-
-
-def _decide(context: ScheduleContext, schedule: Schedule | None) -> SkipSchedule | EnqueueSchedule:
-    """Ask the schedule's own function; by default there is one job of it at a time."""
-    decision = None
-    if schedule is not None and schedule.before_schedule is not None:
-        decision = schedule.before_schedule(context)
-    if decision is not None:
-        return decision
-    if context.active_jobs and not (schedule is not None and schedule.catch_up):
-        return SkipSchedule("The job before it is not finished.")
-    return EnqueueSchedule()
-
-
-def _enqueue(
-    row: JobSchedule, declaration: Declaration[Any, Any], due: datetime,
-    decision: EnqueueSchedule,
-) -> Job:  # fmt: skip
-    options = Options(
-        queue=row.queue, meta={"scheduled": True}, wait_until=decision.wait_until or due
-    )
-    input = row.input if decision.input is None else decision.input
-    return enqueue([(declaration, input, options)])[0]
-
-
-def _note(run: ScheduleRun, job: Job | None, reason: str, using: str) -> None:
-    ScheduleRun.objects.using(using).filter(pk=run.pk).update(job=job, reason=reason[:255])
-
-
-def _fail(
-    row: JobSchedule, due: datetime, error: Exception, result: ScheduleResult, using: str
-) -> None:
-    """Note that a due time came to nothing; it is not tried again."""
-    if not isinstance(error, JobsError):
-        logger.error("The schedule of %s raised", row.slug, exc_info=error)
-    reason = _sentence(error)
-    ScheduleRun.objects.using(using).get_or_create(
-        schedule=row, due_at=due, defaults={"reason": reason}
-    )
-    result.errored.append((row.slug, reason))
-
-
-def _call_after(context: ScheduleContext, schedule: Schedule | None, job: Job) -> None:
-    if schedule is None or schedule.after_schedule is None:
-        return
-    after = ScheduleContext(
-        schedule=context.schedule, slug=context.slug, queue=context.queue, due=context.due,
-        active_jobs=context.active_jobs, job=job,
-    )  # fmt: skip
-    try:
-        schedule.after_schedule(after)
-    except Exception:
-        logger.exception("The after_schedule of %s raised", context.slug)
 
 
 def seconds_to_next(*, using: str) -> float:
@@ -315,4 +96,243 @@ def seconds_to_next(*, using: str) -> float:
     if first is None:
         return 60.0
     left: float = (first - timezone.now()).total_seconds()
-    return min(max(left, 0.0), 60.0)
+    # Overdue is what nobody here can see to, such as a schedule whose task is gone.
+    return min(left, 60.0) if left > 0 else LOOK_AGAIN_SECONDS
+
+
+def run_now(row: JobSchedule, *, using: str) -> Job:
+    """Enqueue the job of a schedule at once; its times stay as they are.
+
+    Raises UnknownTaskError, InvalidInputError.
+    """
+    row = JobSchedule.objects.using(using).get(pk=row.pk)
+    options = Options().merged(queue=row.queue, meta={"scheduled": True})
+    return enqueue([(registry.get(row.slug), row.input, options)])[0]
+
+
+def resume(rows: QuerySet[JobSchedule]) -> int:
+    """Undo the pause of schedules, without making up for it; return how many were paused."""
+    return rows.filter(enabled=False).update(enabled=True, next_run_at=None)
+
+
+def _sentence(error: object) -> str:
+    return printable(str(error) or type(error).__name__)[:255]
+
+
+def _turn(row: JobSchedule, now: datetime, result: ScheduleResult, using: str) -> _Turn | None:
+    """Return the turn of a schedule; None where its task or its declaration is gone."""
+    declaration = registry.find(row.slug)
+    if declaration is None:
+        return None
+    schedule = schedule_of(row, declaration)
+    if row.is_declared and schedule is None:
+        return None
+    return _Turn(row, declaration, schedule, now, result, using)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One look at one schedule."""
+
+    row: JobSchedule
+    declaration: Declaration[Any, Any]
+    # None for one that an admin made.
+    schedule: Schedule | None
+    now: datetime
+    result: ScheduleResult
+    using: str
+
+    @property
+    def zone(self) -> str:
+        return self.row.timezone or django_settings.TIME_ZONE
+
+    @property
+    def plan(self) -> str:
+        """What the next time is reckoned with."""
+        return f"{self.row.cron}|{self.zone}"
+
+    @property
+    def catches_up(self) -> bool:
+        return self.schedule is not None and self.schedule.catch_up
+
+    def handle(self) -> None:
+        due_at = self.row.next_run_at
+        is_new = due_at is None or self.row.planned_with != self.plan
+        if not is_new and due_at is not None and due_at > self.now:
+            return
+        if problems := [*cron_problems(self.row.cron), *zone_problems(self.zone)]:
+            self._rest(problems)
+        elif is_new or not self.row.enabled:
+            # Neither a pause nor the time before a change is made up for.
+            self.advance(self._next())
+        else:
+            self._fire()
+
+    def _rest(self, problems: list[str]) -> None:
+        if self.advance(self.now + REST):
+            logger.error("The schedule of %s cannot be used: %s", self.row.slug, *problems[:1])
+        self.result.errored.append((self.row.slug, _sentence(" ".join(problems))))
+
+    def _next(self) -> datetime:
+        return next_time(self.now, cron=self.row.cron, zone=self.zone)
+
+    def advance(self, following: datetime, **values: Any) -> bool:
+        """Set the next time; return False where another process has done so."""
+        same = JobSchedule.objects.using(self.using).filter(
+            pk=self.row.pk, next_run_at=self.row.next_run_at
+        )
+        return bool(same.update(next_run_at=following, planned_with=self.plan, **values))
+
+    def _fire(self) -> None:
+        """Enqueue for each time that is due; after an outage for the last one, or for all."""
+        for due, following in pairwise(self._due_times()):
+            if not self._see_to(due, following):
+                return
+            self.row.next_run_at = following
+
+    def _due_times(self) -> list[datetime]:
+        """Return the times to see to, and the one after them."""
+        first = self.row.next_run_at or self.now
+        if not self.catches_up:
+            last = latest_time(self.now, cron=self.row.cron, zone=self.zone)
+            return [max(first, last), self._next()]
+        later = times_between(
+            first, self.now, cron=self.row.cron, zone=self.zone, limit=MOST_MADE_UP
+        )
+        return [first, *later] if len(later) == MOST_MADE_UP else [first, *later, self._next()]
+
+    def _see_to(self, due: datetime, following: datetime) -> bool:
+        """Do what is to be done at one due time; return False where another process does."""
+        context = self._context(due)
+        try:
+            decision = _checked(self._decide(context))
+            outcome = _take(self, due, following, decision, using=self.using)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            return self._fail(due, following, error)
+        if outcome is None:
+            return False
+        self._report(outcome, context)
+        return True
+
+    def _context(self, due: datetime) -> ScheduleContext:
+        # The default policy asks for less.
+        active = list(self._active()) if self._has_hooks else []
+        return ScheduleContext(
+            schedule=self.row, slug=self.row.slug, queue=self.row.queue, due=due,
+            active_jobs=active,
+        )  # fmt: skip
+
+    @property
+    def _has_hooks(self) -> bool:
+        schedule = self.schedule
+        return bool(schedule and (schedule.before_schedule or schedule.after_schedule))
+
+    def _active(self) -> JobQuerySet:
+        jobs: JobQuerySet = Job.objects.using(self.using).unfinished()
+        return jobs.filter(slug=self.row.slug, queue=self.row.queue, meta__scheduled=True)
+
+    def _decide(self, context: ScheduleContext) -> object:
+        """Ask the schedule's own function; by default there is one job of it at a time."""
+        if self.schedule is not None and self.schedule.before_schedule is not None:
+            decision = self.schedule.before_schedule(context)
+            if decision is not None:
+                return decision
+        if not self.catches_up and self._active().exists():
+            return SkipSchedule("The job before it is not finished.")
+        return EnqueueSchedule()
+
+    def _fail(self, due: datetime, following: datetime, error: Exception) -> bool:
+        """Note that a due time came to nothing; it is not tried again."""
+        outcome = _take(self, due, following, SkipSchedule(_sentence(error)), using=self.using)
+        if outcome is None:
+            return False
+        unexpected = None if isinstance(error, JobsError) else error
+        logger.error(
+            "The schedule of %s failed: %s", self.row.slug, _sentence(error), exc_info=unexpected
+        )
+        self.result.errored.append((self.row.slug, outcome.reason))
+        return True
+
+    def _report(self, outcome: _Outcome, context: ScheduleContext) -> None:
+        if outcome.job is not None:
+            self.result.queued.append(outcome.job)
+            self._call_after(replace(context, job=outcome.job))
+        elif outcome.reason:
+            self.result.skipped.append((self.row.slug, outcome.reason))
+
+    def _call_after(self, context: ScheduleContext) -> None:
+        if self.schedule is None or self.schedule.after_schedule is None:
+            return
+        try:
+            self.schedule.after_schedule(context)
+        except Exception:
+            logger.exception("The after_schedule of %s raised", context.slug)
+
+
+def _checked(decision: object) -> SkipSchedule | EnqueueSchedule:
+    """Return what `before_schedule` decided; the bare classes will do, too."""
+    if decision is SkipSchedule or decision is EnqueueSchedule:
+        decision = decision()
+    if not isinstance(decision, SkipSchedule | EnqueueSchedule):
+        raise TypeError(
+            "before_schedule must return SkipSchedule(), EnqueueSchedule() or None, "
+            f"not {type(decision).__name__}."
+        )
+    return decision
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The job, or why there is none; neither where the due time was seen to before."""
+
+    job: Job | None = None
+    reason: str = ""
+
+
+@retried
+def _take(
+    turn: _Turn, due: datetime, following: datetime, decision: SkipSchedule | EnqueueSchedule, *,
+    using: str,
+) -> _Outcome | None:  # fmt: skip
+    """Take a due time and do what was decided; return None where another process has.
+
+    The update lets one of those that come at the same moment through, and the constraint on
+    the runs keeps a time from being seen to twice for whatever other reason.
+    """
+    values = {"last_run_at": due} if isinstance(decision, EnqueueSchedule) else {}
+    runs = ScheduleRun.objects.using(using)
+    with transaction.atomic(using=using):
+        if not turn.advance(following, **values):
+            return None
+        run, is_new = runs.get_or_create(schedule=turn.row, due_at=due)
+        if not is_new:
+            return _Outcome()
+        outcome = _carry_out(turn, due, decision)
+        runs.filter(pk=run.pk).update(job=outcome.job, reason=outcome.reason)
+        _forget_old_runs(run, using)
+    return outcome
+
+
+def _carry_out(turn: _Turn, due: datetime, decision: SkipSchedule | EnqueueSchedule) -> _Outcome:
+    if isinstance(decision, SkipSchedule):
+        return _Outcome(reason=_sentence(decision.reason))
+    options = Options().merged(
+        queue=turn.row.queue, meta={"scheduled": True}, wait_until=decision.wait_until or due
+    )
+    input = turn.row.input if decision.input is None else decision.input
+    job = enqueue([(turn.declaration, input, options)])[0]
+    if job.was_duplicate:
+        return _Outcome(reason="A job with the same unique key is not finished.")
+    return _Outcome(job=job)
+
+
+def _forget_old_runs(run: ScheduleRun, using: str) -> None:
+    """Keep the record short; now and then is often enough."""
+    if run.pk % 100:
+        return
+    runs = ScheduleRun.objects.using(using).filter(schedule=run.schedule_id)
+    newest_first = runs.order_by("-due_at").values_list("due_at", flat=True)
+    for due_at in newest_first[REMEMBERED : REMEMBERED + 1]:
+        runs.filter(due_at__lte=due_at).delete()
