@@ -231,6 +231,8 @@ class Job(models.Model):
 
     # Whether `enqueue` returned this unfinished job instead of adding another.
     was_duplicate = False
+    # Whether adding this job deletes the unfinished ones of its key that do not run.
+    supersedes = False
 
     class Meta:
         verbose_name = _("job")

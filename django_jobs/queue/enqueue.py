@@ -19,17 +19,15 @@ UNIQUE_TRIES = 10
 
 
 def insert(
-    jobs: Sequence[Job], *, superseding: Collection[str] = (),
-    entries: Sequence[Sequence[JobLog]] = (), using: str,
-) -> list[Job]:  # fmt: skip
+    jobs: Sequence[Job], *, entries: Sequence[Sequence[JobLog]] = (), using: str
+) -> list[Job]:
     """Add the jobs and return them; in place of a duplicate, the unfinished job it repeats.
 
-    `superseding` are the keys whose jobs that do not run are deleted first. `entries` are
-    the first log entries of each of the jobs.
+    `entries` are the first log entries of each of the jobs.
     """
     if not jobs:
         return []
-    stored, held = _store(jobs, superseding, entries, using=using)
+    stored, held = _store(jobs, entries, using=using)
     if held:
         concurrency.look_again(held, using=using)
     return stored
@@ -37,11 +35,13 @@ def insert(
 
 @retried
 def _store(
-    jobs: Sequence[Job], superseding: Collection[str], entries: Sequence[Sequence[JobLog]], *,
-    using: str,
-) -> tuple[list[Job], list[Job]]:  # fmt: skip
+    jobs: Sequence[Job], entries: Sequence[Sequence[JobLog]], *, using: str
+) -> tuple[list[Job], list[Job]]:
     """Add the jobs in one transaction; return what `insert` does, and who is held back."""
     _forget_earlier_try(jobs)
+    superseding = {
+        job.concurrency_key for job in jobs if job.supersedes and job.concurrency_key is not None
+    }
     unique = any(job.unique_key is not None for job in jobs)
     logged = any(entries)
     with _transaction_if(bool(superseding or logged or unique or len(jobs) > 1), using):

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
+from django_jobs import signals
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobLog, JobStatus, TaskStatus, Wait
 from django_jobs.queue import concurrency, enqueue, operate, waits
@@ -69,6 +70,10 @@ def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
 
 def follow_up(reports: Sequence[Report], standings: Sequence[Standing], *, using: str) -> None:
     """Wake whoever waited for what was stored. It may be done again, `store` may not."""
+    for report, standing in zip(reports, standings, strict=True):
+        if standing is Standing.HELD:
+            children = [child for child, _status in report.children if not child._state.adding]
+            signals.announce(signals.job_enqueued, children)
     left = [report.job for report in reports if report.change is not None]
     concurrency.look_again(left, using=using)
     waits.wake_parents(left, using=using)

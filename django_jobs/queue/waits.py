@@ -82,7 +82,12 @@ def look_again(job: Job, taken: Collection[int], *, using: str) -> None:
 
 def wake_parents(jobs: Iterable[Job], *, using: str) -> None:
     """Wake the jobs all of whose awaited children have ended, now that these have."""
-    ended = [job.pk for job in jobs if job.parent_id is not None and job.is_finished]
+    # A job with a unique key may be awaited by one that found it there, and is not its parent.
+    ended = [
+        job.pk
+        for job in jobs
+        if job.is_finished and (job.parent_id is not None or job.unique_key is not None)
+    ]
     if not ended:
         return
     awaited = Wait.objects.using(using).filter(child__in=ended)

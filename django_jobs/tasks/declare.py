@@ -14,7 +14,7 @@ from django.utils.functional import Promise
 from django_jobs.tasks import registry
 from django_jobs.tasks.bounds import check_priority, check_queue
 from django_jobs.tasks.options import Concurrency
-from django_jobs.tasks.retry import Retry
+from django_jobs.tasks.retry import LONGEST_WAIT, Retry
 from django_jobs.tasks.schedule import Schedule
 from django_jobs.tasks.schema import input_schema as make_input_schema
 from django_jobs.tasks.schema import output_schema as make_output_schema
@@ -78,6 +78,7 @@ def _decorate(
 def register(
     kind: type[Declaration[Any, Any]], handler: Callable[..., Any] | str, **options: Any
 ) -> Declaration[Any, Any]:
+    _check_options(kind, handler, options)
     declaration = build(kind, handler, **options)
     registry.add(declaration)
     return declaration
@@ -162,14 +163,31 @@ def build(
     return declaration
 
 
-def _place(handler: Callable[..., Any] | str) -> str:
+def _check_options(
+    kind: type[Declaration[Any, Any]], handler: Any, options: dict[str, Any]
+) -> None:
+    known = list(inspect.signature(build).parameters)[2:]
+    for name in options:
+        if name not in known:
+            raise TypeError(
+                f"The {kind.kind} {options.get('slug') or _place(handler)!r} has no option "
+                f"{name!r}. There are {', '.join(known)}."
+            )
+
+
+def _place(handler: Any) -> str:
     if isinstance(handler, str):
         return f"handler={handler!r}"
-    return f"{handler.__module__}.{getattr(handler, '__qualname__', handler)}"
+    name = getattr(handler, "__qualname__", None) or repr(handler)
+    return f"{getattr(handler, '__module__', type(handler).__module__)}.{name}"
 
 
 def _slug(slug: Any, handler: Callable[..., Any] | str, place: str) -> str:
     if slug is None:
+        if not isinstance(handler, str | Declaration) and not hasattr(handler, "__qualname__"):
+            raise ImproperlyConfigured(
+                f"{place} has no name that another process could know it by. Give it a slug=."
+            )
         slug = place
     if not isinstance(slug, str):
         raise TypeError(f"slug must be a string, not {type(slug).__name__} ({place}).")
@@ -229,10 +247,10 @@ def _timeout(timeout: Any) -> timedelta | None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | timedelta):
         raise TypeError("timeout must be a number of seconds or a timedelta.")
-    duration = timeout if isinstance(timeout, timedelta) else timedelta(seconds=timeout)
-    if duration <= timedelta(0):
-        raise ValueError("timeout must be more than 0.")
-    return duration
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if not 0 < seconds <= LONGEST_WAIT.total_seconds():  # as NaN is not
+        raise ValueError(f"timeout must be more than 0 and at most {LONGEST_WAIT.days} days.")
+    return timedelta(seconds=seconds)
 
 
 def _label(label: Any, slug: str) -> str | Promise:

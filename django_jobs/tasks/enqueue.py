@@ -91,9 +91,7 @@ def enqueue(given: Iterable[Given]) -> list[Job]:
     given = list(given)
     jobs = [prepare(*one) for one in given]
     entries = [[_log_entry(entry) for entry in options.log] for *_, options in given]
-    stored = queue_enqueue.insert(
-        jobs, superseding=_superseding(jobs), entries=entries, using=database_alias()
-    )
+    stored = queue_enqueue.insert(jobs, entries=entries, using=database_alias())
     signals.announce(signals.job_enqueued, [job for job in stored if not job.was_duplicate])
     return stored
 
@@ -137,16 +135,8 @@ def prepare(
         )
         if job.concurrency_key is not None and declaration.concurrency.exclusive:
             job.concurrency_limit = declaration.concurrency.limit
-        job._supersedes = declaration.concurrency.supersedes  # type: ignore[attr-defined]
+        job.supersedes = declaration.concurrency.supersedes
     return job
-
-
-def _superseding(jobs: list[Job]) -> set[str]:
-    return {
-        job.concurrency_key
-        for job in jobs
-        if job.concurrency_key is not None and getattr(job, "_supersedes", False)
-    }
 
 
 def _check_size(declaration: Declaration[Any, Any], stored: Mapping[str, Any]) -> None:

@@ -8,15 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from django.utils import timezone
+
 from django_jobs import conf
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, Worker
+from django_jobs.models import Event, Job, ScheduleRun, Worker
 from django_jobs.queue import concurrency, operate, rescue
 from django_jobs.worker import identity, schedules
 from django_jobs.worker.outage import DISCONNECTED
 
 # Of finished jobs, so that a worker soon works again.
 PRUNED_AT_ONCE = 2_000
+# How long an event waits for a job to take it, and a due time that was seen to is remembered.
+KEPT_FOR = timedelta(days=90)
 # How soon a schedule that somebody changed is noticed, in seconds.
 SCHEDULES_READ_EVERY = 15.0
 # How soon every living worker has renewed its leases after an outage of the database.
@@ -62,6 +66,7 @@ class Duties:
             Duty(self.repair_lines, timedelta(seconds=30)),
             Duty(self.forget_silent_workers, timedelta(minutes=1)),
             Duty(self.prune, timedelta(minutes=1)),
+            Duty(self.forget_what_is_old, timedelta(hours=1)),
         ]
 
     def perform(self) -> None:
@@ -107,6 +112,14 @@ class Duties:
         pruned = operate.prune(jobs, most=PRUNED_AT_ONCE)
         if pruned:
             logger.info("Pruned %s finished jobs", pruned)
+
+    def forget_what_is_old(self) -> None:
+        """Delete events, and notes on due times, that nobody can have a use for any more."""
+        for model, moment in ((Event, "created_at"), (ScheduleRun, "due_at")):
+            rows = model.objects.using(self.using)
+            oldest = rows.order_by("pk").values_list("pk", flat=True)[:PRUNED_AT_ONCE]
+            old = {f"{moment}__lt": timezone.now() - KEPT_FOR}
+            rows.filter(pk__in=list(oldest), **old).delete()
 
     def end_leases_of_dead_neighbours(self) -> None:
         """End the leases of workers of this machine whose process is gone."""
