@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,11 +16,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from django_jobs import access, conf
+from django_jobs import access
+from django_jobs.describe import redacted
 from django_jobs.exceptions import DuplicateJobError
 from django_jobs.models import Job, JobLog, JobQuerySet, JobSchedule, Queue, TaskStatus, Worker
-
-REDACTED = "•••"
 
 
 class _ReadOnly:
@@ -40,16 +39,6 @@ class _Inline(_ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-def redacted(value: Any) -> Any:
-    """Return JSON with the fields left out that the setting REDACT names, however deep."""
-    if isinstance(value, Mapping):
-        secret = conf.get().REDACT
-        return {
-            name: REDACTED if name in secret else redacted(inner) for name, inner in value.items()
-        }
-    return [redacted(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> SafeString | str:

@@ -49,6 +49,7 @@ def end_leases(worker: Worker, *, using: str) -> None:
 def _take_over_batch(*, using: str) -> list[Job]:
     with transaction.atomic(using=using):
         over = Job.objects.using(using).filter(processing_until__lte=DatabaseNow())
+        over = over.annotate(now=DatabaseNow())
         lost = list(skip_locked(over.order_by("processing_until"))[:BATCH])
         running = [job for job in lost if job.status == JobStatus.RUNNING]
         # A cancelled job only kept its claim because its handler might not have left.
@@ -84,11 +85,11 @@ def _give_up(jobs: list[Job], using: str) -> None:
             "traceback": "",
             "cancelled": False,
         }
-        now = DatabaseNow()
-        rows = Job.objects.using(using).filter(pk=job.pk)
+        now = job.now  # type: ignore[attr-defined]
         values = {"error": error, "crashes": crashes, "completed_at": now, "updated_at": now}
-        move(rows, FAILED, **UNCLAIMED, **values)
-        job.status, job.error, job.crashes = FAILED, error, crashes
+        move(Job.objects.using(using).filter(pk=job.pk), FAILED, **UNCLAIMED, **values)
+        for name, value in {"status": FAILED, **UNCLAIMED, **values}.items():
+            setattr(job, name, value)
     _log(jobs, "The worker was lost once too often.", using)
 
 

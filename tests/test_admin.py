@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from django_jobs import task, workflow
+from django_jobs.models import Job, JobSchedule, Queue, Worker
+from django_jobs.testing import run_jobs
+
+HOSTILE = "<script>alert('&')</script>"
+LIST = "/admin/django_jobs/job/"
+
+pytestmark = pytest.mark.django_db
+
+
+def detail(job):
+    return reverse("admin:django_jobs_job_change", args=[job.pk])
+
+
+def declare(slug="shown", **options):
+    @task(slug=slug, **options)
+    def shown(text: str = "", token: str = ""):
+        return text
+
+    return shown
+
+
+@pytest.fixture
+def staff(client):
+    """Log a member of the staff in who has the permissions named in the call."""
+
+    def log_in(*codenames):
+        user = User.objects.create_user("staff", is_staff=True)
+        permissions = Permission.objects.filter(
+            content_type__app_label="django_jobs", codename__in=codenames
+        )
+        user.user_permissions.set(permissions)
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+def act(client, name, *jobs):
+    data = {"action": name, "_selected_action": [job.pk for job in jobs]}
+    return client.post(LIST, data, follow=True)
+
+
+def test_the_list_shows_status_task_queue_and_tries(admin_client):
+    job = declare().using(queue="mail").enqueue(text="a")
+    page = admin_client.get(LIST).content.decode()
+    assert detail(job) in page
+    for column in ("status", "slug", "queue", "created_at", "total_tried"):
+        assert f"field-{column}" in page
+    assert "mail" in page
+
+
+def test_the_list_of_many_jobs_takes_fewer_than_ten_queries(admin_client):
+    declare().enqueue_many([{"text": str(number)} for number in range(150)])
+    admin_client.get(LIST)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        page = admin_client.get(LIST)
+    assert page.status_code == 200
+    assert len(queries) < 10
+    # One count, for the pages; none of all the jobs behind a filter or a search.
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST, {"q": "nothing"})
+    assert sum("COUNT(" in query["sql"] for query in queries) == 1
+
+
+@pytest.mark.parametrize("parameter", ["status__exact", "kind__exact", "slug", "queue"])
+def test_the_list_is_filtered(admin_client, parameter):
+    wanted = declare("wanted").using(queue="mail").enqueue()
+    run_jobs()
+
+    @workflow(slug="other")
+    def other(ctx): ...
+
+    unwanted = other.enqueue()
+    values = {
+        "status__exact": "successful", "kind__exact": "task", "slug": "wanted", "queue": "mail",
+    }  # fmt: skip
+    page = admin_client.get(LIST, {parameter: values[parameter]}).content.decode()
+    assert detail(wanted) in page
+    assert detail(unwanted) not in page
+
+
+def test_jobs_are_found_by_their_id_and_their_key(admin_client):
+    keyed = declare(concurrency=lambda input, queue: "user:7").enqueue()
+    other = declare("other").enqueue()
+    for term in (str(keyed.pk), "user:7", f" {keyed.pk} "):
+        page = admin_client.get(LIST, {"q": term}).content.decode()
+        assert detail(keyed) in page
+        assert detail(other) not in page
+
+
+@pytest.mark.parametrize("term", ["9" * 40, "user:8", "²", "'; --", "shown"])
+def test_a_search_for_something_else_finds_nothing(admin_client, term):
+    job = declare().enqueue()
+    page = admin_client.get(LIST, {"q": term})
+    assert page.status_code == 200
+    assert detail(job) not in page.content.decode()
+
+
+def test_a_job_shows_its_input_output_log_and_steps(admin_client):
+    step = declare("step")
+
+    @workflow(slug="flow")
+    def flow(ctx, name: str):
+        ctx.log("a message in the log", number=42)
+        return ctx.run("the-step", step, text="what the step got")
+
+    job = flow.enqueue(name="what the job got")
+    run_jobs()
+    page = admin_client.get(detail(job)).content.decode()
+    for text in ("what the job got", "a message in the log", "the-step", "what the step got"):
+        assert text in page
+
+
+def test_a_failed_job_shows_its_traceback(admin_client):
+    @task(slug="broken")
+    def broken():
+        raise ValueError("what went wrong")
+
+    job = broken.enqueue()
+    run_jobs()
+    page = admin_client.get(detail(job)).content.decode()
+    assert "Traceback (most recent call last)" in page
+    assert "ValueError: what went wrong" in page
+
+
+def test_hostile_text_is_escaped_everywhere(admin_client):
+    @workflow(slug=HOSTILE)
+    def hostile(ctx, text: str):
+        ctx.log(HOSTILE, data=HOSTILE)
+        ctx.set_progress(1, 2, HOSTILE)
+        ctx.inline(HOSTILE, lambda text: text, input={"text": HOSTILE})
+        raise ValueError(HOSTILE)
+
+    job = hostile.using(queue=HOSTILE, meta={HOSTILE: HOSTILE}).enqueue(text=HOSTILE)
+    run_jobs()
+    for url, query in (
+        (LIST, {}), (detail(job), {}), (LIST, {"q": HOSTILE}), (LIST, {"slug": HOSTILE}),
+    ):  # fmt: skip
+        page = admin_client.get(url, query).content.decode()
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert" in page
+
+
+@override_settings(DJANGO_JOBS={"REDACT": ["token"]})
+def test_redacted_fields_are_never_shown(admin_client):
+    step = declare("step")
+
+    @workflow(slug="flow")
+    def flow(ctx, token: str, nested: dict, many: list):
+        return ctx.run("one", step, token="secret-of-the-step")
+
+    secret = "secret-of-the-job"
+    job = flow.enqueue(
+        token=secret, nested={"deep": {"token": secret}, "open": "shown"}, many=[{"token": secret}]
+    )
+    run_jobs()
+    page = admin_client.get(detail(job)).content.decode()
+    assert "secret-of" not in page
+    assert "•••" in page
+    assert "shown" in page
+    assert "secret-of" not in admin_client.get(LIST).content.decode()
+
+
+@override_settings(DJANGO_JOBS={"REDACT": ["token"]})
+def test_redacted_fields_of_a_schedule_are_not_shown(admin_client):
+    schedule = JobSchedule.objects.create(slug="shown", cron="* * * * *", input={"token": "secret"})
+    url = reverse("admin:django_jobs_jobschedule_change", args=[schedule.pk])
+    page = admin_client.get(url).content.decode()
+    assert "•••" in page
+    assert "secret" not in page
+
+
+def test_nothing_can_be_added_or_changed(admin_client):
+    job = declare().enqueue(text="a")
+    assert admin_client.get(f"{LIST}add/").status_code == 403
+    assert admin_client.post(detail(job), {"slug": "changed"}).status_code == 403
+    page = admin_client.get(detail(job)).content.decode()
+    assert not re.search(r'<(input|textarea|select)[^>]* name="(slug|status|queue|input)"', page)
+    job.refresh_from_db()
+    assert job.slug == "shown"
+
+
+def test_selected_jobs_are_retried(staff):
+    @task(slug="broken")
+    def broken():
+        raise ValueError
+
+    first, second, waiting = broken.enqueue(), broken.enqueue(), declare().enqueue()
+    run_jobs(where=None)
+    page = act(staff("view_job", "retry_job"), "retry", first, second, waiting)
+    assert "2 jobs will run again." in page.content.decode()
+    first.refresh_from_db()
+    assert (first.status, first.total_tried) == (Job.Status.READY, 0)
+
+
+def test_selected_jobs_are_cancelled(staff):
+    job, other = declare().enqueue(), declare("other").enqueue()
+    page = act(staff("view_job", "cancel_job"), "cancel", job)
+    assert "1 job was cancelled." in page.content.decode()
+    job.refresh_from_db()
+    other.refresh_from_db()
+    assert (job.status, other.status) == (Job.Status.CANCELLED, Job.Status.READY)
+
+
+def test_a_retry_whose_twin_is_unfinished_is_refused_with_a_message(staff):
+    shown = declare(unique=True)
+    job = shown.enqueue()
+    job.cancel()
+    shown.enqueue()
+    page = act(staff("view_job", "retry_job"), "retry", job).content.decode()
+    assert "same unique key" in page
+    job.refresh_from_db()
+    assert job.status == Job.Status.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("permission", "name"),
+    [("cancel_job", "retry"), ("retry_job", "cancel"), ("run_job", "cancel")],
+)
+def test_an_action_needs_its_own_permission(staff, permission, name):
+    job = declare().enqueue()
+    if name == "retry":
+        job.cancel()
+    status = job.status
+    client = staff("view_job", permission)
+    act(client, name, job)
+    job.refresh_from_db()
+    assert job.status == status
+    assert f'value="{name}"' not in client.get(LIST).content.decode()
+
+
+@override_settings(DJANGO_JOBS={"ACCESS": {"cancel": lambda request: True}})
+def test_an_access_function_decides_alone(staff):
+    job = declare().enqueue()
+    act(staff("view_job"), "cancel", job)
+    job.refresh_from_db()
+    assert job.status == Job.Status.CANCELLED
+
+
+def test_looking_needs_the_permission_to_view(staff):
+    job = declare().enqueue()
+    client = staff("retry_job", "cancel_job")
+    assert client.get(LIST).status_code == 403
+    assert client.get(detail(job)).status_code == 403
+
+
+@pytest.mark.parametrize("model", ["worker", "queue", "jobschedule"])
+def test_workers_queues_and_schedules_can_be_looked_at(admin_client, model):
+    now = timezone.now()
+    rows = {
+        "worker": Worker.objects.create(
+            host=HOSTILE, pid=1, started_at=now, last_heartbeat_at=now, queues=[HOSTILE]
+        ),
+        "queue": Queue.objects.create(name=HOSTILE, paused=True),
+        "jobschedule": JobSchedule.objects.create(
+            slug=HOSTILE, cron="* * * * *", input={"text": HOSTILE}
+        ),
+    }
+    url = f"/admin/django_jobs/{model}/"
+    for page in (url, f"{url}{rows[model].pk}/change/"):
+        text = admin_client.get(page).content.decode()
+        assert "&lt;script&gt;alert" in text
+        assert "<script>alert" not in text
+    assert admin_client.get(f"{url}add/").status_code == 403
+
+
+def test_the_package_works_without_the_admin(tmp_path):
+    (tmp_path / "project.py").write_text(
+        """
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}}
+INSTALLED_APPS = ["django_jobs"]
+"""
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "check"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+        env={
+            "DJANGO_SETTINGS_MODULE": "project",
+            "PYTHONPATH": f"{Path(__file__).resolve().parent.parent}:{tmp_path}",
+        },
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
