@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
+from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from django_jobs.exceptions import JobCancelledError
@@ -92,7 +93,23 @@ class Attempt:
         """Raise JobCancelledError where the job was cancelled, ClaimLost where it is not ours."""
         if self.cancellation is not None:
             raise self.cancellation
+        self._refuse_inside_transaction()
         self.insist(write(self.runtime.recorder, Report(job=self.job)))
+
+    def _refuse_inside_transaction(self) -> None:
+        """Raise where a step would be remembered though its writes may yet be rolled back.
+
+        On SQLite the record would even wait for the handler's transaction, and that for it.
+        """
+        runtime = self.runtime
+        if runtime.inline or runtime.records_directly:
+            return
+        if connections[runtime.using].in_atomic_block:
+            raise TransactionManagementError(
+                "A durable step cannot be used inside of transaction.atomic(): it would be "
+                "recorded although its writes could still be rolled back. Open the transaction "
+                "inside of the step, or declare its task with atomic=True."
+            )
 
     def insist(self, standing: Standing) -> None:
         """Raise unless the worker holds the job."""

@@ -6,11 +6,11 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, connections, transaction
+from django.db import connections, transaction
 
 from django_jobs.exceptions import InvalidInputError, TaskTimeoutError
 from django_jobs.queue.json import normalise
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
     from django_jobs.worker.runtime import Runtime
+
+
+R = TypeVar("R")
 
 
 class Invocation:
@@ -99,8 +102,11 @@ def call(invocation: Invocation, runtime: Runtime) -> Outcome:
             if invocation.is_async:
                 return runtime.wait_for(lambda: acall(invocation, runtime))
             if invocation.seconds is not None:
-                stack.enter_context(time_limit(invocation.seconds, invocation.on_stuck))
+                watch = stack.enter_context(time_limit(invocation.seconds, invocation.on_stuck))
             value = invocation.function()(*invocation.args, **invocation.kwargs())
+        if invocation.seconds is not None and watch.time_is_up:
+            # The handler has caught even that, and returned.
+            return Raised(invocation.timed_out())
         return Returned(invocation.finish(value))
     except TimeIsUp:
         return Raised(invocation.timed_out())
@@ -111,8 +117,7 @@ def call(invocation: Invocation, runtime: Runtime) -> Outcome:
 async def acall(invocation: Invocation, runtime: Runtime) -> Outcome:
     """Call the function from an event loop."""
     if not invocation.is_async:
-        in_thread = sync_to_async(_call_in_thread, thread_sensitive=runtime.inline)
-        return await in_thread(invocation, runtime)
+        return await in_thread(runtime, call, invocation, runtime)
     try:
         async with asyncio.timeout(invocation.seconds) as limit:
             value = await _await_with_steps(invocation)
@@ -161,9 +166,15 @@ def _raised(error: BaseException, runtime: Runtime) -> Outcome:
     return Left() if isinstance(error, Suspended) else Raised(error)
 
 
-def _call_in_thread(invocation: Invocation, runtime: Runtime) -> Outcome:
+async def in_thread(runtime: Runtime, function: Callable[..., R], *args: Any) -> R:
+    """Call what uses the database: in a thread, or in the caller's where all has to be."""
+    call_tidily = sync_to_async(_tidily, thread_sensitive=runtime.inline)
+    return await call_tidily(runtime, function, *args)
+
+
+def _tidily(runtime: Runtime, function: Callable[..., R], *args: Any) -> R:
     try:
-        return call(invocation, runtime)
+        return function(*args)
     finally:
         if not runtime.inline:
             tidy_connections()
@@ -171,9 +182,12 @@ def _call_in_thread(invocation: Invocation, runtime: Runtime) -> Outcome:
 
 def tidy_connections() -> None:
     """Leave no connection of this thread in the state that a handler left it in."""
-    for connection in _in_transactions():
-        _abandon_transaction(connection)
-    close_old_connections()
+    for connection in connections.all(initialized_only=True):
+        # Where even closing fails, because a handler has closed what is below, it is gone.
+        with suppress(Exception):
+            if _is_in_transaction(connection):
+                _abandon_transaction(connection)
+            connection.close_if_unusable_or_obsolete()
 
 
 @contextmanager
@@ -185,15 +199,17 @@ def _leaving_no_transaction() -> Iterator[None]:
     finally:
         for connection in _in_transactions():
             if connection not in before:
-                _abandon_transaction(connection)
+                with suppress(Exception):
+                    _abandon_transaction(connection)
 
 
 def _in_transactions() -> list[BaseDatabaseWrapper]:
-    return [
-        connection
-        for connection in connections.all(initialized_only=True)
-        if connection.in_atomic_block or not connection.autocommit
-    ]
+    found = connections.all(initialized_only=True)
+    return [connection for connection in found if _is_in_transaction(connection)]
+
+
+def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    return connection.in_atomic_block or not connection.autocommit
 
 
 def _abandon_transaction(connection: BaseDatabaseWrapper) -> None:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
@@ -26,7 +25,7 @@ from django_jobs.tasks import registry
 from django_jobs.tasks.task import Declaration, Workflow
 from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
-from django_jobs.worker.calling import Invocation, acall, call
+from django_jobs.worker.calling import Invocation, acall, call, in_thread
 from django_jobs.worker.context import JobContext
 from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned, decide
 from django_jobs.worker.errors import ClaimLost, describe
@@ -66,6 +65,7 @@ def execute(
     if declaration is None:
         return _refuse_unknown(job, runtime)
     run = _begin(job, declaration, runtime, statuses or {})
+    signals.announce(signals.job_started, [job])
     if declaration.atomic:
         return _execute_atomically(run)
     try:
@@ -88,6 +88,7 @@ def execute_ahead(
         _finally(done, partial(execute, job, runtime, statuses))
         return
     run = _begin(job, declaration, runtime, statuses)
+    signals.announce(signals.job_started, [job])
     try:
         outcome = call(run.invocation, runtime)
     except ClaimLost:
@@ -138,8 +139,8 @@ async def aexecute(
 ) -> str | None:
     """See execute(); for a handler that is a coroutine function, on its event loop."""
     run = _begin(job, registry.get(job.slug), runtime, statuses or {})
-    in_thread = sync_to_async(_end, thread_sensitive=runtime.inline)
     try:
+        await _announce_start(run)
         outcome = await acall(run.invocation, runtime)
     except asyncio.CancelledError:
         # The job was cancelled or lost: the record will tell which, and refuse the rest.
@@ -147,7 +148,16 @@ async def aexecute(
     except ClaimLost:
         _abandon(run)
         return None
-    return await in_thread(run, outcome)
+    return await in_thread(runtime, _end, run, outcome)
+
+
+async def _announce_start(run: Run) -> None:
+    """Announce from the event loop, but let the application listen where it may block."""
+    if signals.has_listeners(signals.job_started):
+        runtime, job = run.attempt.runtime, run.attempt.job
+        await in_thread(runtime, signals.announce, signals.job_started, [job])
+    else:
+        signals.announce(signals.job_started, [run.attempt.job])
 
 
 def _end(run: Run, outcome: Outcome) -> str | None:
@@ -178,7 +188,6 @@ def _begin(
     run = Run(attempt, context, _invocation(declaration, arguments, job), timezone.now())
     run.invocation.steps_ended = context._steps_ended
     run.invocation.on_stuck = attempt.on_stuck = partial(_report_stuck, run)
-    signals.announce(signals.job_started, [job])
     return run
 
 
@@ -300,6 +309,7 @@ def _refuse_unknown(job: Job, runtime: Runtime) -> str | None:
 def _execute_atomically(run: Run) -> str | None:
     """Run the handler so that its own writes and the record of its success commit together."""
     runtime = run.attempt.runtime
+    held = dict(vars(run.attempt.job))
     outcome: Outcome
     try:
         with runtime.recording_directly() as recorder, transaction.atomic(runtime.using):
@@ -321,6 +331,8 @@ def _execute_atomically(run: Run) -> str | None:
     except Exception as error:
         # The commit itself failed, by a deferred constraint for example.
         outcome = Raised(error)
+    # What was brought up to date in memory was rolled back, too.
+    vars(run.attempt.job).update(held)
     return _end(run, outcome)
 
 

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from django.db import connections
+from django.db import connections, transaction
 
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobStatus
+from django_jobs.queue.rows import skip_locked
 from django_jobs.worker.membership import Membership
 
 logger = logging.getLogger("django_jobs.heartbeat")
@@ -77,7 +78,7 @@ class Heartbeat:
         return True
 
     def renew(self) -> int:
-        """Renew the leases of the jobs that are still this worker's; return how many."""
+        """Renew the leases of the jobs that are still this worker's; return how many it runs."""
         with self._lock:
             jobs = list(self._jobs.values())
         if not jobs:
@@ -86,9 +87,13 @@ class Heartbeat:
             pk__in=[job.pk for job in jobs],
             processing_token__in={job.processing_token for job in jobs},
         )
-        renewed = rows.update(processing_until=DatabaseNow() + self.lease)
+        with transaction.atomic(using=self.using):
+            # An atomic handler may have locked its row, and nobody can take that over either.
+            free = list(skip_locked(rows).values_list("pk", flat=True))
+            held = Job.objects.using(self.using).filter(pk__in=free)
+            held.update(processing_until=DatabaseNow() + self.lease)
         self._notice_revoked(jobs)
-        return renewed
+        return len(jobs)
 
     def _notice_revoked(self, jobs: list[Job]) -> None:
         rows = Job.objects.using(self.using).filter(

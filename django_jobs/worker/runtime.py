@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from django_jobs.queue.record import Report
 
 R = TypeVar("R")
+
+# For the plain steps and the records of async handlers, some of which wait for others.
+MOST_THREADS = 128
 
 logger = logging.getLogger("django_jobs.runtime")
 
@@ -117,6 +120,7 @@ class EventLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(ThreadPoolExecutor(MOST_THREADS, "jobs-from-async"))
         self._closing = False
         # Has the thread in which sync_to_async(), and with it the ORM, runs for the handlers.
         # The one of the caller waits for them.

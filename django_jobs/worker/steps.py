@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.utils import timezone
 
@@ -18,7 +17,7 @@ from django_jobs.queue.record import Report, Standing
 from django_jobs.tasks.retry import Retry
 from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
-from django_jobs.worker.calling import Invocation, acall, call
+from django_jobs.worker.calling import Invocation, acall, call, in_thread
 from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned
 from django_jobs.worker.errors import ClaimLost, Suspended, describe
 from django_jobs.worker.recorder import write
@@ -85,8 +84,7 @@ async def arun(attempt: Attempt, step: Step) -> Any:
 
 async def _in_thread(attempt: Attempt, function: Callable[..., Any], *args: Any) -> Any:
     """Call what waits for the database, in the caller's thread where that is asked for."""
-    in_thread = sync_to_async(function, thread_sensitive=attempt.runtime.inline)
-    return await in_thread(attempt, *args)
+    return await in_thread(attempt.runtime, function, attempt, *args)
 
 
 def _recall(attempt: Attempt, step: Step) -> _Stored | None:
