@@ -17,7 +17,7 @@ from django.db import connections
 from django.db.models import Q
 
 from django_jobs import conf
-from django_jobs.models import Job, JobStatus, TaskStatus
+from django_jobs.models import Job, JobStatus, Queue, TaskStatus
 from django_jobs.queue.claim import Selection, claim, seconds_to_next_wake
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.notify import is_supported
@@ -319,9 +319,11 @@ class Worker:
         unfinished = Job.objects.using(self.using).unfinished()
         if self.options.queues is not None:
             unfinished = unfinished.filter(queue__in=self.options.queues)
-        begun = Q(status=JobStatus.RUNNING) | Q(total_tried__gt=0) | Q(crashes__gt=0)
+        begun = Q(status=JobStatus.READY) & (Q(total_tried__gt=0) | Q(crashes__gt=0))
         due = Q(claim_rank__isnull=False) | Q(line_rank__isnull=False)
-        return unfinished.filter(begun | due).exists()
+        paused = Queue.objects.using(self.using).filter(paused=True).values("name")
+        will_run = (begun | due) & ~Q(queue__in=paused)
+        return unfinished.filter(Q(status=JobStatus.RUNNING) | will_run).exists()
 
     def _drain(self) -> None:
         """Wait for what runs, until the shutdown timeout."""
