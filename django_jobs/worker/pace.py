@@ -10,8 +10,12 @@ from django_jobs.tasks.schedule import next_time
 
 
 class Pace:
-    def __init__(self, cron: str | None) -> None:
+    """With a cron expression, each tick begins a pass, in which at most `limit` jobs run."""
+
+    def __init__(self, cron: str | None, limit: int = 0) -> None:
         self.cron = cron
+        self.limit = limit
+        self._claimed = 0
         self._next = None if cron is None else self._after_now(cron)
 
     @property
@@ -21,8 +25,16 @@ class Pace:
     def is_time(self) -> bool:
         return self._next is None or timezone.now() >= self._next
 
+    def left_in_pass(self, most: int) -> int:
+        """Return how many more jobs may be claimed in this pass; `most` where there are none."""
+        return most if self.cron is None else min(most, self.limit - self._claimed)
+
+    def note_claimed(self, count: int) -> None:
+        self._claimed += count
+
     def end_of_pass(self) -> None:
         """Rest until the next tick. Ticks that passed meanwhile are gone."""
+        self._claimed = 0
         if self.cron is not None and self.is_time():
             self._next = self._after_now(self.cron)
 

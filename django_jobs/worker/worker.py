@@ -57,7 +57,7 @@ class Options:
     once: bool = False
     # Exit when no job is left that is due, running or to be retried.
     until_empty: bool = False
-    # Work only at the ticks of this cron expression, until nothing is due.
+    # Make one pass, of `limit` jobs at the most, at each tick of this cron expression.
     cron: str | None = None
     # Whether schedules are handled, too.
     schedules: bool = True
@@ -91,7 +91,7 @@ class Worker:
         self.pool = Pool(options.concurrency)
         self.runtime.defer = self.pool.submit
         self.buffer = Buffer(options.limit)
-        self.pace = Pace(options.cron)
+        self.pace = Pace(options.cron, options.limit)
         self.jobs_run = 0
         # Set where the process should be replaced by a new one.
         self.wants_replacement = False
@@ -196,6 +196,7 @@ class Worker:
         jobs = claim(self._selection(), min(room, self.options.limit), using=self.using)
         if not jobs:
             return False
+        self.pace.note_claimed(len(jobs))
         with self._lock:
             self._running.update((job.pk, job) for job in jobs)
         self.heartbeat.add(jobs)
@@ -203,7 +204,8 @@ class Worker:
         return True
 
     def _room(self) -> int:
-        room = self.options.concurrency + self.buffer.size() - len(self._running)
+        free = self.options.concurrency + self.buffer.size() - len(self._running)
+        room = self.pace.left_in_pass(free)
         if self.options.max_jobs is None:
             return room
         return min(room, self.options.max_jobs - self.jobs_run - len(self._running))

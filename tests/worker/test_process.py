@@ -169,6 +169,19 @@ def test_cron_works_at_its_ticks_only(runjobs: RunJobs, journal: Journal) -> Non
     assert worker.wait() == 0
 
 
+def test_a_tick_of_cron_runs_no_more_jobs_than_the_limit(
+    runjobs: RunJobs, journal: Journal
+) -> None:
+    jobs = [note.enqueue(str(number)) for number in range(3)]
+    worker = runjobs("--cron", "*/2 * * * * *", "--limit", "2")
+    journal.wait_for("note", 2, timeout=10)
+    wait_until_finished(jobs)
+    moments = sorted(line.moment / 10**9 for line in journal.lines("note"))
+    assert moments[1] - moments[0] < 1 < moments[2] - moments[1]
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
 def test_a_worker_is_known_by_its_row_while_it_lives(runjobs: RunJobs, journal: Journal) -> None:
     worker = runjobs("--queue=a,b")
     row = until(Worker.objects.first)

@@ -74,7 +74,7 @@ class Command(BaseCommand):
             "--cron",
             type=cron,
             metavar="CRON",
-            help="Work at the ticks of this expression, until nothing is due, and rest between.",
+            help="Make one pass, of --limit jobs at the most, at each tick, and rest between.",
         )
         add("--no-schedules", action="store_true", help="Leave schedules to other workers.")
         add(
