@@ -76,7 +76,9 @@ def test_the_lease_of_one_job_is_renewed_while_the_row_of_another_is_locked() ->
         assert not renewing.is_alive()
     renewed = {job.pk: job.processing_until for job in Job.objects.all()}
     assert second.processing_until is not None
-    assert renewed[second.pk] > second.processing_until + timedelta(minutes=30)
+    later = renewed[second.pk]
+    assert later is not None
+    assert later > second.processing_until + timedelta(minutes=30)
     assert renewed[first.pk] == first.processing_until
 
 
