@@ -117,7 +117,7 @@ def test_the_worker_stops_when_the_demo_is_killed(example: Example) -> None:
     demo.kill()
 
     assert "Going on with those" in example.demo()
-    assert "Stopping" in (example.var / "worker.log").read_text()
+    assert "Stopped." in (example.var / "worker.log").read_text()
     assert_all_is_done_once(example)
 
 

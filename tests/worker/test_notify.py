@@ -159,12 +159,14 @@ def test_the_listener_listens_again_when_its_connection_was_cut() -> None:
     listening.start()
     try:
         assert listening.hears.wait(10)
+        before = len(calls)
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        until(lambda: not listening.hears.is_set())
+        # It has the worker look for jobs each time that it begins to listen.
+        until(lambda: len(calls) > before)
         assert listening.hears.wait(10)
         calls.clear()
         note.enqueue("a")
