@@ -32,79 +32,11 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        add = parser.add_argument
-        add(
-            "--queue",
-            action="append",
-            default=[],
-            metavar="NAME",
-            help="A queue to take jobs from; may be repeated, or name several with commas "
-            "between. Default: default.",
-        )
-        add("--all-queues", action="store_true", help="Take jobs from all queues.")
-        add(
-            "--concurrency",
-            type=positive,
-            default=10,
-            metavar="N",
-            help="How many jobs a process runs at once. Default: 10.",
-        )
-        add(
-            "--processes",
-            type=positive,
-            default=1,
-            metavar="N",
-            help="How many worker processes to keep running. Default: 1.",
-        )
-        add("--sequential", action="store_true", help="Run one job after the other.")
-        add(
-            "--limit",
-            type=positive,
-            default=100,
-            metavar="N",
-            help="How many jobs are claimed at once, at the most. Default: 100.",
-        )
-        add("--once", action="store_true", help="Run what is due, then exit.")
-        add(
-            "--until-empty",
-            action="store_true",
-            help="Exit when no job of the queues is due, running or to be retried.",
-        )
-        add(
-            "--cron",
-            type=cron,
-            metavar="CRON",
-            help="Make one pass, of --limit jobs at the most, at each tick, and rest between.",
-        )
-        add("--no-schedules", action="store_true", help="Leave schedules to other workers.")
-        add(
-            "--poll-interval",
-            type=seconds,
-            metavar="S",
-            help="How long to wait when nothing is due. Default: the setting POLL_INTERVAL.",
-        )
-        add(
-            "--shutdown-timeout",
-            type=seconds,
-            default=timedelta(seconds=30),
-            metavar="S",
-            help="How long running jobs may take when the worker is stopped. Default: 30.",
-        )
-        add(
-            "--max-jobs",
-            type=positive,
-            metavar="N",
-            help="Exit, or be replaced, when a process has run this many jobs.",
-        )
-        add(
-            "--max-memory",
-            type=positive,
-            metavar="MB",
-            help="Exit, or be replaced, when a process takes more memory than this.",
-        )
-        add("--autoreload", action="store_true", help="Restart when the code changes.")
+        add_work(parser)
+        add_pace(parser)
+        add_ends(parser)
         # What the supervisor tells its workers.
-        add("--supervisor-pid", type=int, help="Internal.")
+        parser.add_argument("--supervisor-pid", type=int, help="Internal.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         check_combinations(options)
@@ -157,6 +89,91 @@ class Command(BaseCommand):
             return
         for name in unused:
             self.stderr.write(f"Nothing has been put on the queue {name!r} so far.")
+
+
+def add_work(parser: CommandParser) -> None:
+    """What to run, and how many at once."""
+    add = parser.add_argument
+    add(
+        "--queue",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="A queue to take jobs from; may be repeated, or name several with commas "
+        "between. Default: default.",
+    )
+    add("--all-queues", action="store_true", help="Take jobs from all queues.")
+    add(
+        "--concurrency",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="How many jobs a process runs at once. Default: 10.",
+    )
+    add(
+        "--processes",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="How many worker processes to keep running. Default: 1.",
+    )
+    add("--sequential", action="store_true", help="Run one job after the other.")
+    add(
+        "--limit",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="How many jobs are claimed at once, at the most. Default: 100.",
+    )
+
+
+def add_pace(parser: CommandParser) -> None:
+    """When to work."""
+    add = parser.add_argument
+    add("--once", action="store_true", help="Run what is due, then exit.")
+    add(
+        "--until-empty",
+        action="store_true",
+        help="Exit when no job of the queues is due, running or to be retried.",
+    )
+    add(
+        "--cron",
+        type=cron,
+        metavar="CRON",
+        help="Make one pass, of --limit jobs at the most, at each tick, and rest between.",
+    )
+    add("--no-schedules", action="store_true", help="Leave schedules to other workers.")
+    add(
+        "--poll-interval",
+        type=seconds,
+        metavar="S",
+        help="How long to wait when nothing is due. Default: the setting POLL_INTERVAL.",
+    )
+
+
+def add_ends(parser: CommandParser) -> None:
+    """When to end, or to be replaced."""
+    add = parser.add_argument
+    add(
+        "--shutdown-timeout",
+        type=seconds,
+        default=timedelta(seconds=30),
+        metavar="S",
+        help="How long running jobs may take when the worker is stopped. Default: 30.",
+    )
+    add(
+        "--max-jobs",
+        type=positive,
+        metavar="N",
+        help="Exit, or be replaced, when a process has run this many jobs.",
+    )
+    add(
+        "--max-memory",
+        type=positive,
+        metavar="MB",
+        help="Exit, or be replaced, when a process takes more memory than this.",
+    )
+    add("--autoreload", action="store_true", help="Restart when the code changes.")
 
 
 def check_combinations(options: dict[str, Any]) -> None:

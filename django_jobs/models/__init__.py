@@ -1,0 +1,43 @@
+"""What is stored. What happens to a row is in `django_jobs.queue`."""
+
+from __future__ import annotations
+
+from django_jobs.models.job import Job
+from django_jobs.models.querysets import JobQuerySet, JobsManager, database_alias
+from django_jobs.models.records import JobLog, TaskStatus
+from django_jobs.models.schedules import JobSchedule, ScheduleRun
+from django_jobs.models.vocabulary import (
+    FINISHED,
+    INLINE_SLUG,
+    SINGLE_TASK_ID,
+    UNFINISHED,
+    Gate,
+    JobKind,
+    JobStatus,
+    LogState,
+)
+from django_jobs.models.waits import Event, Wait
+from django_jobs.models.workers import Queue, Worker
+
+__all__ = [
+    "FINISHED",
+    "INLINE_SLUG",
+    "SINGLE_TASK_ID",
+    "UNFINISHED",
+    "Event",
+    "Gate",
+    "Job",
+    "JobKind",
+    "JobLog",
+    "JobQuerySet",
+    "JobSchedule",
+    "JobStatus",
+    "JobsManager",
+    "LogState",
+    "Queue",
+    "ScheduleRun",
+    "TaskStatus",
+    "Wait",
+    "Worker",
+    "database_alias",
+]
