@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
-from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
 from django_jobs import conf
@@ -43,16 +43,31 @@ def require(verb: str, request: HttpRequest | None) -> None:
 
 def presents_secret(request: HttpRequest) -> bool:
     """Whether the request presents a secret at all, right or wrong."""
-    return request.headers.get("Authorization", "").lower().startswith("bearer")
+    return _given_secret(request) is not None
 
 
 def has_secret(request: HttpRequest) -> bool:
     """Whether the request presents the CRON_SECRET, compared in constant time."""
-    secret = conf.get().CRON_SECRET
-    kind, _, given = request.headers.get("Authorization", "").partition(" ")
-    if not secret or kind.lower() != "bearer":
+    secret, given = conf.get().CRON_SECRET, _given_secret(request)
+    if not secret or given is None:
         return False
-    return constant_time_compare(given.strip(), secret)
+    wanted = secret.encode(errors="surrogatepass")
+    # A sum, since `any` would stop at the first.
+    return sum(secrets.compare_digest(one, wanted) for one in _encoded(given)) > 0
+
+
+def _encoded(given: str) -> tuple[bytes, bytes]:
+    """Return the header as the client sent it, which servers decode as Latin-1, and as it is."""
+    try:
+        sent = given.encode("latin-1")
+    except UnicodeEncodeError:
+        sent = b""
+    return sent, given.encode(errors="surrogatepass")
+
+
+def _given_secret(request: HttpRequest) -> str | None:
+    kind, _, given = request.headers.get("Authorization", "").partition(" ")
+    return given.strip() if kind.lower() == "bearer" else None
 
 
 def _is_staff(request: HttpRequest) -> bool:
@@ -61,6 +76,6 @@ def _is_staff(request: HttpRequest) -> bool:
 
 
 def _may(verb: str, request: HttpRequest) -> bool:
-    """Ask for the permission; inactive users have none."""
+    """Ask for the permission; inactive users have none, whatever a backend says."""
     user = getattr(request, "user", None)
-    return bool(user and user.has_perm(PERMISSIONS[verb]))
+    return bool(user and user.is_active and user.has_perm(PERMISSIONS[verb]))

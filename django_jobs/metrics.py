@@ -13,7 +13,7 @@ from django_jobs.queue import statistics
 
 __all__ = ["CONTENT_TYPE", "render"]
 
-BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 1800)
+BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 
 
 def render(*, using: str) -> bytes:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpRequest, RawPostDataException
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import UnreadablePostError
+
+from django_jobs.tasks.bounds import check_queue
 
 T = TypeVar("T")
 
@@ -18,6 +22,11 @@ TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off", "")
 MOST_JOBS = 10_000
 MOST_SECONDS = 24 * 60 * 60
+# What reading a request may raise that is not as it should be: its encoding, its size, its form.
+UNREADABLE = (
+    BadRequest, LookupError, MultiPartParserError, RawPostDataException, RecursionError,
+    SuspiciousOperation, UnreadablePostError, ValueError,
+)  # fmt: skip
 
 
 class BadParametersError(Exception):
@@ -32,7 +41,9 @@ class Parameters:
     """The parameters of the query, the form or a JSON object; camelCase is accepted, too."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self._given = {**request.GET.dict(), **_body(request)}
+        with readable("query"):
+            query = request.GET.dict()
+        self._given = {**query, **_body(request)}
         self._problems: dict[str, str] = {}
 
     def check(self) -> None:
@@ -67,17 +78,22 @@ def _camel_case(name: str) -> str:
     return re.sub("_(.)", lambda match: match[1].upper(), name)
 
 
-def _body(request: HttpRequest) -> dict[str, Any]:
+@contextmanager
+def readable(part: str) -> Iterator[None]:
+    """Raise BadParametersError where a part of the request cannot be read."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise BadParametersError({part: "It cannot be read."}) from error
+
+
+def _body(request: HttpRequest) -> Mapping[str, Any]:
     if request.method != "POST":
         return {}
-    try:
+    with readable("body"):
         if request.content_type == "application/json":
             return _json_object(request.body)
-        return dict(request.POST.dict())
-    except (ValueError, RecursionError, MultiPartParserError, UnreadablePostError) as error:
-        raise BadParametersError({"body": "It cannot be read."}) from error
-    except RawPostDataException as error:
-        raise BadParametersError({"body": "It was read before."}) from error
+        return request.POST.dict()
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
@@ -88,9 +104,12 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 255 or not value.isprintable():
-        raise ValueError("It must be the name of a queue.")
-    return value
+    try:
+        check_queue(value)
+        value.encode()
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError("It must be the name of a queue.") from error
+    return str(value)
 
 
 def _boolean(value: Any) -> bool:
@@ -103,7 +122,9 @@ def _boolean(value: Any) -> bool:
 
 def _integer(value: Any) -> int:
     message = f"It must be an integer from 0 to {MOST_JOBS}."
-    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,6}", str(value), re.ASCII):
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(message)
+    if not re.fullmatch("[0-9]{1,6}", str(value)):
         raise ValueError(message)
     if int(value) > MOST_JOBS:
         raise ValueError(message)

@@ -13,8 +13,8 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.views.decorators.cache import never_cache
@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods
 
 from django_jobs import access, conf, jobs, refusals
 from django_jobs.models import database_alias
-from django_jobs.parameters import BadParametersError, Parameters
+from django_jobs.parameters import BadParametersError, Parameters, readable
 from django_jobs.queue import statistics
 
 logger = logging.getLogger("django_jobs.views")
@@ -31,17 +31,36 @@ logger = logging.getLogger("django_jobs.views")
 View = Callable[[HttpRequest], HttpResponseBase]
 
 
+def reachable(*methods: str) -> Callable[[View], View]:
+    """Answer these methods, uncached, and in no transaction: jobs have transactions of their own.
+
+    The CSRF token is for those who come with a session; it is asked for by `guarded`.
+    """
+
+    def decorate(view: View) -> View:
+        view = csrf_exempt(never_cache(require_http_methods(methods)(view)))
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return view
+
+    return decorate
+
+
 def guarded(*, changes_something: bool) -> Callable[[View], View]:
     """Let in whoever may run jobs, and answer bad parameters and failures in JSON."""
 
     def decorate(view: View) -> View:
-        @csrf_exempt
-        @never_cache
-        @require_http_methods(["GET", "POST"])
+        @reachable("GET", "POST")
         @wraps(view)
         def guard(request: HttpRequest) -> HttpResponseBase:
-            refused = _refusal(request, changes_something)
-            return _answer(view, request) if refused is None else refused
+            try:
+                refused = _refusal(request, changes_something)
+                return view(request) if refused is None else refused
+            except BadParametersError as error:
+                return _bad_parameters(error)
+            except Exception:
+                logger.exception("%s failed", request.path)
+                return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "It failed; see the server's log.")
 
         return guard
 
@@ -49,14 +68,21 @@ def guarded(*, changes_something: bool) -> Callable[[View], View]:
 
 
 def _refusal(request: HttpRequest, changes_something: bool) -> HttpResponseBase | None:
-    if not access.is_allowed("run", request):
+    if not _is_allowed(request):
         return _refuse(request)
-    if access.presents_secret(request) or not _has_session_user(request):
+    if access.has_secret(request) or not _has_session_user(request):
         return None
     # The browser of a user sends the session by itself, whoever made the link or the form.
     if changes_something and request.method != "POST":
         return _error(HTTPStatus.METHOD_NOT_ALLOWED, "Use POST.", {"Allow": "POST"})
     return _csrf_refusal(request) if request.method == "POST" else None
+
+
+def _is_allowed(request: HttpRequest) -> bool:
+    try:
+        return access.is_allowed("run", request)
+    except PermissionDenied:
+        return False
 
 
 def _refuse(request: HttpRequest) -> HttpResponse:
@@ -75,19 +101,17 @@ def _has_session_user(request: HttpRequest) -> bool:
 def _csrf_refusal(request: HttpRequest) -> HttpResponseBase | None:
     """Check the CSRF token, which the exemption for those with the secret has left out."""
     check = CsrfViewMiddleware(lambda request: HttpResponse())
-    check.process_request(request)
-    return check.process_view(request, lambda request: HttpResponse(), (), {})
+    with readable("body"):
+        check.process_request(request)
+        refused = check.process_view(request, lambda request: HttpResponse(), (), {})
+    if refused is None:
+        return None
+    return _error(HTTPStatus.FORBIDDEN, "The CSRF token is missing or wrong.")
 
 
-def _answer(view: View, request: HttpRequest) -> HttpResponseBase:
-    try:
-        return view(request)
-    except BadParametersError as error:
-        content = {"success": False, "error": "Bad parameters.", "parameters": error.problems}
-        return JsonResponse(content, status=HTTPStatus.BAD_REQUEST)
-    except Exception:
-        logger.exception("%s failed", request.path)
-        return _error(HTTPStatus.INTERNAL_SERVER_ERROR, "It failed; the server's log says why.")
+def _bad_parameters(error: BadParametersError) -> HttpResponse:
+    content = {"success": False, "error": "Bad parameters.", "parameters": error.problems}
+    return JsonResponse(content, status=HTTPStatus.BAD_REQUEST)
 
 
 def _error(status: HTTPStatus, message: str, headers: dict[str, str] | None = None) -> HttpResponse:
@@ -144,9 +168,7 @@ def handle_schedules(request: HttpRequest) -> HttpResponse:
     })  # fmt: skip
 
 
-@never_cache
-@require_http_methods(["GET", "POST", "HEAD"])
-@csrf_exempt
+@reachable("GET", "HEAD", "POST")
 def health(request: HttpRequest) -> HttpResponse:
     """Tell whether the database answers, and how the workers keep up; open to everybody."""
     content: dict[str, Any] = {
@@ -156,7 +178,8 @@ def health(request: HttpRequest) -> HttpResponse:
         using = database_alias()
         content["workers"] = statistics.workers_alive(using=using)
         content["oldest_ready_seconds"] = statistics.oldest_ready_seconds(using=using)
-    except (DatabaseError, InterfaceError, ImproperlyConfigured):
+    except (DatabaseError, InterfaceError, ImproperlyConfigured) as error:
+        logger.warning("The database does not answer: %s", type(error).__name__)
         content.update(status="unavailable", database=False)
         return JsonResponse(content, status=HTTPStatus.SERVICE_UNAVAILABLE)
     return JsonResponse(content)

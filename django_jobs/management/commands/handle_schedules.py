@@ -9,6 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_jobs import jobs
 from django_jobs.management.arguments import cron, log_to_console
+from django_jobs.models import database_alias
+from django_jobs.worker.outage import DISCONNECTED, Outage
 from django_jobs.worker.pace import Pace
 
 
@@ -46,7 +48,15 @@ class Command(BaseCommand):
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        while not stopped.wait(pace.seconds_to_next_tick()):
-            if pace.is_time():
-                self._handle_once(queue)
+        outage = Outage(database_alias(), "the scheduler")
+        pause = pace.seconds_to_next_tick()
+        while not stopped.wait(pause):
+            try:
+                if pace.is_time():
+                    self._handle_once(queue)
+            except DISCONNECTED as error:
+                pause = outage.note(error)
+            else:
+                outage.end()
                 pace.end_of_pass()
+                pause = pace.seconds_to_next_tick()
