@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.core.management import CommandError, call_command
+
+from tests.processes import Process
 
 
 @pytest.mark.parametrize(
@@ -37,3 +41,12 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(
     with pytest.raises(CommandError) as refused:
         call_command("runjobs", *arguments)
     assert sentence in str(refused.value)
+
+
+def test_wrong_settings_are_refused_before_any_job_is_run(
+    worker_env: dict[str, str], tmp_path: Path
+) -> None:
+    env = {**worker_env, "DJANGO_JOBS": '{"LEASE": "soon"}'}
+    worker = Process("runjobs", "--once", env=env, output=tmp_path / "output")
+    assert worker.wait() != 0
+    assert "django_jobs.E001" in worker.output

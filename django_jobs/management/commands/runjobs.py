@@ -31,14 +31,22 @@ class Command(BaseCommand):
         "a second does not."
     )
 
+    # Checked in `handle`: checks of models ask the database, and a worker that starts before
+    # its database waits for it.
+    requires_system_checks = []
+
     def add_arguments(self, parser: CommandParser) -> None:
         add_work(parser)
         add_pace(parser)
         add_ends(parser)
+        parser.add_argument(
+            "--skip-checks", action="store_true", help="Leave the system checks out."
+        )
         # What the supervisor tells its workers.
         parser.add_argument("--supervisor-pid", type=int, help="Internal.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self._check_project(options)
         check_combinations(options)
         check_memory(options["max_memory"])
         queues = queue_names(options["queue"], all_queues=options["all_queues"])
@@ -49,6 +57,15 @@ class Command(BaseCommand):
             autoreload.run_with_reloader(self._work, queues, options)
         else:
             self._work(queues, options)
+
+    def _check_project(self, options: dict[str, Any]) -> None:
+        """Run Django's system checks, unless the database is away."""
+        if options["skip_checks"]:
+            return
+        try:
+            self.check()
+        except DISCONNECTED:
+            self.stderr.write("The database does not answer; the system checks are left out.")
 
     def _work(self, queues: tuple[str, ...] | None, options: dict[str, Any]) -> None:
         worker = Worker(worker_options(queues, options), using=database_alias())
