@@ -10,8 +10,10 @@ from types import FrameType
 from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
 from django.utils import autoreload
 
+from django_jobs import conf
 from django_jobs.management.arguments import cron, log_to_console, positive, queue_names, seconds
 from django_jobs.models import Job, database_alias
 from django_jobs.worker.outage import DISCONNECTED
@@ -62,8 +64,10 @@ class Command(BaseCommand):
         """Run Django's system checks, unless the database is away."""
         if options["skip_checks"]:
             return
+        # Not by `conf.get()`, which raises what the checks are to tell.
+        settings, _problems = conf.read(conf.raw())
         try:
-            self.check()
+            self.check(databases=[settings.DATABASE or DEFAULT_DB_ALIAS])
         except DISCONNECTED:
             self.stderr.write("The database does not answer; the system checks are left out.")
 
