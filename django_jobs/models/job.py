@@ -220,10 +220,6 @@ class Job(models.Model):
         return self.status in (JobStatus.FAILED, JobStatus.CANCELLED)
 
     @property
-    def is_exclusive(self) -> bool:
-        return self.concurrency_limit is not None
-
-    @property
     def log(self) -> models.QuerySet[JobLog]:
         """The log entries, oldest first."""
         return self.log_entries.order_by("id")

@@ -33,6 +33,10 @@ class TimeIsUp(BaseException):
     """
 
 
+class RollBackError(Exception):
+    """Leaves the transaction of an atomic handler or step whose work must not stay."""
+
+
 def describe(error: BaseException) -> dict[str, Any]:
     """Return the error as it is stored; hostile text is made printable and bounded."""
     return {

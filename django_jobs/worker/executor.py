@@ -28,7 +28,7 @@ from django_jobs.worker.attempt import Attempt, Frame, StepKey
 from django_jobs.worker.calling import Invocation, acall, call, in_thread
 from django_jobs.worker.context import JobContext
 from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned, decide
-from django_jobs.worker.errors import ClaimLost, describe
+from django_jobs.worker.errors import ClaimLost, RollBackError, describe
 from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
 from django_jobs.worker.steps import log_entry
@@ -316,17 +316,17 @@ def _execute_atomically(run: Run) -> str | None:
             outcome = call(run.invocation, runtime)
             change, report = _conclude(run, outcome)
             if change.status is not JobStatus.SUCCESSFUL:
-                raise _RollBackError
+                raise RollBackError
             standing = write(recorder, report)
             if standing is not Standing.HELD:
                 # Whoever took the job away will not see it succeed without its rows.
                 outcome = Raised(JobCancelledError(f"Job {run.attempt.job.pk} was cancelled."))
-                raise _RollBackError
+                raise RollBackError
         return _announce(run, change, standing)
     except ClaimLost:
         _abandon(run)
         return None
-    except _RollBackError:
+    except RollBackError:
         pass
     except Exception as error:
         # The commit itself failed, by a deferred constraint for example.
@@ -334,7 +334,3 @@ def _execute_atomically(run: Run) -> str | None:
     # What was brought up to date in memory was rolled back, too.
     vars(run.attempt.job).update(held)
     return _end(run, outcome)
-
-
-class _RollBackError(Exception):
-    """Leaves the transaction of an atomic handler whose work must not stay."""

@@ -17,6 +17,7 @@ from django_jobs.queue.claim import Selection, claim
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.record import Report, record
 from django_jobs.queue.rescue import take_over
+from django_jobs.tasks import registry
 from django_jobs.worker.attempt import StepKey
 from django_jobs.worker.calling import tidy_connections
 from django_jobs.worker.executor import aexecute, execute, runs_on_event_loop
@@ -85,8 +86,6 @@ def load_statuses(jobs: Sequence[Job], using: str) -> Statuses:
 
 
 def has_steps(job: Job) -> bool:
-    from django_jobs.tasks import registry
-
     declaration = registry.find(job.slug)
     return declaration is not None and declaration.takes_context
 

@@ -19,7 +19,7 @@ from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
 from django_jobs.worker.calling import Invocation, acall, call, in_thread
 from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned
-from django_jobs.worker.errors import ClaimLost, Suspended, describe
+from django_jobs.worker.errors import ClaimLost, RollBackError, Suspended, describe
 from django_jobs.worker.recorder import write
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
         with attempt.runtime.recording_directly(), transaction.atomic(attempt.runtime.using):
             outcome = call(step.invocation, attempt.runtime)
             if not isinstance(outcome, Returned):
-                raise _RollBackError
+                raise RollBackError
             report, status = _report(attempt, step, outcome, started_at)
             attempt.insist(write(attempt.runtime.recorder, report))
-    except _RollBackError:
+    except RollBackError:
         pass
     except (ClaimLost, JobCancelledError):
         raise
@@ -125,10 +125,6 @@ def _run_atomically(attempt: Attempt, step: Step, started_at: datetime) -> Any:
     if isinstance(outcome, Returned):
         return _succeeded(attempt, step, outcome, status)
     return _conclude(attempt, step, outcome, started_at)
-
-
-class _RollBackError(Exception):
-    """Leaves the transaction of an atomic step that failed."""
 
 
 def _conclude(attempt: Attempt, step: Step, outcome: Outcome, started_at: datetime) -> Any:
