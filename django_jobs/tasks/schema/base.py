@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured
@@ -16,6 +18,23 @@ Errors = dict[str, list[str]]
 MISSING = "It is missing."
 UNKNOWN = "It is not an argument that is taken."
 NOT_A_MAPPING = "It must be a mapping of names to values."
+
+
+NO_DEFAULT = Parameter.empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputField:
+    """One of the values that a schema asks for, told to those who make forms of it."""
+
+    # As it is stored; `given_as` is how `validate` wants it named.
+    name: str
+    given_as: str
+    annotation: Any
+    required: bool
+    default: Any = NO_DEFAULT
+    label: str = ""
+    help_text: str = ""
 
 
 class InputSchema(ABC):
@@ -39,6 +58,21 @@ class InputSchema(ABC):
                 {name: ["It is given twice, by position and by name."] for name in twice}
             )
         return bound | kwargs
+
+    @property
+    def fields(self) -> list[InputField]:
+        return [
+            InputField(
+                name=parameter.name, given_as=parameter.name, annotation=parameter.resolved,
+                required=parameter.required, default=parameter.default,
+            )
+            for parameter in self.signature.parameters
+        ]  # fmt: skip
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether it takes other names than those of its fields."""
+        return self.signature.extra is not None
 
     @abstractmethod
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:

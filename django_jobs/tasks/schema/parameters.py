@@ -25,12 +25,17 @@ class Parameter:
     scope: dict[str, Any]
     required: bool
     by_position: bool = False
-    defaults_to_none: bool = False
+    default: Any = inspect.Parameter.empty
 
     @cached_property
     def kind(self) -> Kind:
-        kind = kind_of(_resolved(self.annotation, self.scope))
-        return or_none(kind) if self.defaults_to_none else kind
+        kind = kind_of(self.resolved)
+        return or_none(kind) if self.default is None else kind
+
+    @property
+    def resolved(self) -> Any:
+        """The annotation without strings, Any where one of its names cannot be found."""
+        return _resolved(self.annotation, self.scope)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def _parameter(parameter: inspect.Parameter, scope: dict[str, Any]) -> Parameter
         scope=scope,
         required=parameter.default is empty and parameter.kind != parameter.VAR_KEYWORD,
         by_position=parameter.kind == parameter.POSITIONAL_OR_KEYWORD,
-        defaults_to_none=parameter.default is None,
+        default=parameter.default,
     )
 
 
@@ -130,8 +135,6 @@ def _scope(handler: Any) -> dict[str, Any]:
 
 
 def _resolved(annotation: Any, scope: dict[str, Any]) -> Any:
-    """Return an annotation without strings, Any if one of its names cannot be found."""
-
     def bearer() -> None: ...
 
     bearer.__annotations__ = {"it": annotation}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from django_jobs.tasks.schema.base import (
+    NO_DEFAULT,
     NOT_A_MAPPING,
     Errors,
+    InputField,
     InputSchema,
     OutputSchema,
     check_fields,
@@ -35,6 +40,14 @@ class PydanticSchema(InputSchema):
         super().__init__(signature, where)
         check_fields("input_schema", set(model.model_fields), signature, where)
         self.model = model
+
+    @property
+    def fields(self) -> list[InputField]:
+        return [_input_field(name, info) for name, info in self.model.model_fields.items()]
+
+    @property
+    def takes_more(self) -> bool:
+        return self.model.model_config.get("extra") == "allow"
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(given, dict):
@@ -61,7 +74,7 @@ class PydanticSchema(InputSchema):
         return {name: getattr(model, name) for name in _names(model)}
 
     def _unknown(self, given: dict[str, Any]) -> Errors:
-        if self.model.model_config.get("extra") == "allow":
+        if self.takes_more:
             return {}
         return unknown_names(given, _accepted_names(self.model))
 
@@ -116,14 +129,25 @@ def _errors_of(error: ValidationError) -> Errors:
     return errors
 
 
+def _input_field(name: str, info: FieldInfo) -> InputField:
+    has_default = info.default is not PydanticUndefined
+    return InputField(
+        name=name, given_as=next(_aliases(info), name), annotation=info.annotation,
+        required=info.is_required(), default=info.default if has_default else NO_DEFAULT,
+        label=info.title or "", help_text=info.description or "",
+    )  # fmt: skip
+
+
 def _accepted_names(model: type[BaseModel]) -> set[str]:
     """Return every name by which a field may be given."""
-    names = set(model.model_fields)
-    for field in model.model_fields.values():
-        alias = field.validation_alias
-        choices = alias.choices if isinstance(alias, AliasChoices) else [alias, field.alias]
-        for choice in choices:
-            name = choice.path[0] if isinstance(choice, AliasPath) else choice
-            if isinstance(name, str):
-                names.add(name)
-    return names
+    fields = model.model_fields
+    return {*fields, *(name for info in fields.values() for name in _aliases(info))}
+
+
+def _aliases(info: FieldInfo) -> Iterator[str]:
+    alias = info.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias, info.alias]
+    for choice in choices:
+        name = choice.path[0] if isinstance(choice, AliasPath) else choice
+        if isinstance(name, str):
+            yield name
