@@ -6,6 +6,7 @@ from django_jobs.models.job import Job
 from django_jobs.models.querysets import JobQuerySet, JobsManager, database_alias
 from django_jobs.models.records import JobLog, TaskStatus
 from django_jobs.models.schedules import JobSchedule, ScheduleRun
+from django_jobs.models.throughput import Throughput
 from django_jobs.models.vocabulary import (
     FINISHED,
     INLINE_SLUG,
@@ -17,7 +18,7 @@ from django_jobs.models.vocabulary import (
     LogState,
 )
 from django_jobs.models.waits import Event, Wait
-from django_jobs.models.workers import Queue, Worker
+from django_jobs.models.workers import Overview, Queue, Worker
 
 __all__ = [
     "FINISHED",
@@ -34,9 +35,11 @@ __all__ = [
     "JobStatus",
     "JobsManager",
     "LogState",
+    "Overview",
     "Queue",
     "ScheduleRun",
     "TaskStatus",
+    "Throughput",
     "Wait",
     "Worker",
     "database_alias",

@@ -27,6 +27,17 @@ class Queue(models.Model):
         return str(self.name)
 
 
+class Overview(Queue):
+    """The place of the overview among the pages of the admin. It has no table."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("overview")
+        verbose_name_plural = _("overview")
+        # Who may look at it is who may look at jobs.
+        default_permissions = ()
+
+
 class Worker(models.Model):
     """A worker process that is alive, or was until its last heartbeat."""
 

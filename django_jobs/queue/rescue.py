@@ -9,7 +9,7 @@ from django.db import transaction
 from django_jobs import conf, signals
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobLog, JobStatus, LogState, Worker
-from django_jobs.queue import concurrency, waits
+from django_jobs.queue import concurrency, throughput, waits
 from django_jobs.queue.lifecycle import FAILED, READY, UNCLAIMED, move
 from django_jobs.queue.notify import notify
 from django_jobs.queue.rows import skip_locked
@@ -31,6 +31,7 @@ def take_over(*, using: str) -> int:
         waits.wake_parents(lost, using=using)
         notify({job.queue for job in lost if job.status == JobStatus.READY}, using=using)
         failed = [job for job in lost if job.status == JobStatus.FAILED]
+        throughput.note_failed(failed, using=using)
         signals.announce(signals.job_failed, failed)
         taken_over += len(lost)
         if len(lost) < BATCH:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from django.utils import timezone
 
 from django_jobs import conf
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Event, Job, ScheduleRun, Worker
-from django_jobs.queue import concurrency, operate, rescue
+from django_jobs.queue import concurrency, operate, rescue, throughput
 from django_jobs.worker import identity, schedules
 from django_jobs.worker.outage import DISCONNECTED
 
@@ -63,6 +64,7 @@ class Duties:
             *([self._scheduling] if scheduling else []),
             Duty(self.end_leases_of_dead_neighbours, min(timedelta(seconds=5), lease / 3)),
             self._rescue,
+            Duty(partial(throughput.flush, using=using), throughput.FLUSHED_EVERY),
             Duty(self.repair_lines, timedelta(seconds=30)),
             Duty(self.forget_silent_workers, timedelta(minutes=1)),
             Duty(self.prune, timedelta(minutes=1)),

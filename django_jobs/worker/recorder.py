@@ -16,6 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
+from django_jobs.queue import throughput
 from django_jobs.queue.record import Report, Standing, follow_up, record, store
 from django_jobs.worker.outage import DISCONNECTED, persist
 
@@ -54,7 +55,10 @@ class DirectRecorder:
             future.set_result(Standing.HELD)
         else:
             deferred, self._deferred = self._deferred, []
-            future.set_result(record([*deferred, report], using=self.using)[-1])
+            reports = [*deferred, report]
+            standings = record(reports, using=self.using)
+            throughput.note(reports, standings, using=self.using)
+            future.set_result(standings[-1])
         return future
 
 
@@ -120,6 +124,7 @@ class BatchRecorder:
             for _report, future in batch:
                 future.set_exception(error)
             return
+        throughput.note(reports, standings, using=self.using)
         self._follow_up(reports, standings, give_up)
         for (_report, future), standing in zip(batch, standings, strict=True):
             future.set_result(standing)

@@ -13,6 +13,7 @@ from django.db import connections
 
 from django_jobs import conf
 from django_jobs.models import Job, TaskStatus
+from django_jobs.queue import throughput
 from django_jobs.queue.claim import Selection, claim
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.record import Report, record
@@ -60,7 +61,10 @@ def run_pass(
     if not jobs:
         return RunResult(no_jobs_remaining=True)
     run = _run_inline if inline or must_run_inline(using) else _run_in_threads
-    results = run(jobs, selection, sequential, ends_at, using)
+    try:
+        results = run(jobs, selection, sequential, ends_at, using)
+    finally:
+        throughput.flush_after_pass(using=using)
     return RunResult(
         job_status={pk: result for pk, result in results.items() if result is not None},
         remaining_jobs_from_queried=len(jobs)

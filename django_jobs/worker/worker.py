@@ -18,6 +18,7 @@ from django.db.models import Q
 
 from django_jobs import conf
 from django_jobs.models import Job, JobStatus, Queue, TaskStatus
+from django_jobs.queue import throughput
 from django_jobs.queue.claim import Selection, claim, seconds_to_next_wake
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.notify import is_supported
@@ -348,6 +349,7 @@ class Worker:
         recording.join(self.options.shutdown_timeout.total_seconds())
         self._let_go()
         self.heartbeat.stop()
+        throughput.flush_if_possible(using=self.using)
         try:
             self.membership.leave()
         except DISCONNECTED:
