@@ -42,7 +42,7 @@ def test_list_shows_the_newest_jobs_first() -> None:
     added.append(jobs.enqueue("ping", queue="media"))
     lines = manage("list")
     assert ids(lines) == [job.pk for job in reversed(added)]
-    assert lines[0].split()[1:3] == ["ready", "media"]
+    assert lines[0].split()[1:3] == ["no-worker", "media"]
     assert lines[0].endswith("ping")
 
 
@@ -76,6 +76,14 @@ def test_show_prints_the_job_and_its_log() -> None:
         assert fact in text
     assert "inline step  succeeded" in text
     assert "error            ValueError: lost" in text
+
+
+def test_show_says_why_a_job_does_not_run() -> None:
+    job = ping_task().enqueue()
+    jobs.pause_queue("default")
+    lines = manage("show", str(job.pk))
+    assert "state            queue paused" in lines
+    assert any(line.startswith("why              The queue “default” has been") for line in lines)
 
 
 @override_settings(DJANGO_JOBS={"REDACT": ["secret"]})

@@ -7,7 +7,8 @@ from django.utils.timezone import localtime
 
 from django_jobs import describe, jobs
 from django_jobs.exceptions import DuplicateJobError
-from django_jobs.models import Job, JobStatus
+from django_jobs.explain import explain
+from django_jobs.models import Job, JobStatus, database_alias
 
 
 class Command(BaseCommand):
@@ -32,9 +33,11 @@ class Command(BaseCommand):
 
     def _list(self, options: dict[str, Any]) -> None:
         given = {name: options[name] for name in ("status", "queue", "slug") if options[name]}
-        for job in Job.objects.filter(**given).order_by("-id")[: max(options["limit"], 0)]:
+        found = list(Job.objects.filter(**given).order_by("-id")[: max(options["limit"], 0)])
+        explanations = explain(found, using=database_alias())
+        for job in found:
             self.stdout.write(
-                f"{job.pk:>8}  {job.status:<10}  {job.queue:<12}  "
+                f"{job.pk:>8}  {explanations[job.pk].state.value:<17}  {job.queue:<12}  "
                 f"{localtime(job.created_at):%Y-%m-%d %H:%M:%S}  {job.slug}"
             )
 
@@ -42,6 +45,10 @@ class Command(BaseCommand):
         job = self._job(options["id"])
         for name, value in describe.facts(job):
             self.stdout.write(f"{name:<16} {value}")
+        explanation = explain([job], using=database_alias())[job.pk]
+        self.stdout.write(f"{'state':<16} {explanation.state.label}")
+        if explanation.reason and not job.error:
+            self.stdout.write(f"{'why':<16} {explanation.reason}")
         for entry in job.log:
             self.stdout.write(describe.line(entry))
 
