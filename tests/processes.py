@@ -38,7 +38,7 @@ class Process:
     def output(self) -> str:
         return self.output_path.read_text(errors="replace")
 
-    def wait_for(self, pattern: str, *, timeout: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, timeout: float = 60) -> re.Match[str]:
         """Return the first match of this pattern in the output, as soon as it is there."""
         deadline = time.monotonic() + timeout
         while True:
@@ -50,7 +50,7 @@ class Process:
                 raise AssertionError(f"{self._state()} and {pattern!r} is not in:\n{self.output}")
             time.sleep(POLL)
 
-    def wait(self, *, timeout: float = 20) -> int:
+    def wait(self, *, timeout: float = 60) -> int:
         """Return the exit status once the process has ended."""
         try:
             return self.popen.wait(timeout)

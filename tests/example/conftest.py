@@ -53,7 +53,7 @@ class Example:
     def number(self, query: str) -> int:
         return self.rows(query)[0][0]
 
-    def wait_for_steps(self, count: int, *, timeout: float = 30) -> None:
+    def wait_for_steps(self, count: int, *, timeout: float = 60) -> None:
         """Wait until so many steps of jobs have succeeded."""
         deadline = time.monotonic() + timeout
         query = "select count(*) from django_jobs_joblog where state = 'succeeded'"

@@ -20,7 +20,7 @@ def settings(**values: object) -> str:
     return json.dumps(values)
 
 
-def wait_until_finished(jobs: Iterable[Job], *, timeout: float = 20) -> list[Job]:
+def wait_until_finished(jobs: Iterable[Job], *, timeout: float = 60) -> list[Job]:
     """Return the jobs, brought up to date, when all of them are finished."""
     pks = [job.pk for job in jobs]
     unfinished = Job.objects.filter(pk__in=pks).unfinished()
@@ -29,7 +29,7 @@ def wait_until_finished(jobs: Iterable[Job], *, timeout: float = 20) -> list[Job
     return [by_pk[pk] for pk in pks]
 
 
-def wait_until_status(job: Job, status: JobStatus, *, timeout: float = 20) -> Job:
+def wait_until_status(job: Job, status: JobStatus, *, timeout: float = 60) -> Job:
     def has_it() -> bool:
         job.refresh_from_db()
         return job.status == status

@@ -49,7 +49,7 @@ class Journal:
         lines = [Line(int(moment), int(pid), tuple(rest)) for moment, pid, *rest in parts]
         return sorted(line for line in lines if line.words[: len(wanted)] == wanted)
 
-    def wait_for(self, *words: object, count: int = 1, timeout: float = 20) -> Line:
+    def wait_for(self, *words: object, count: int = 1, timeout: float = 60) -> Line:
         """Return the `count`th line that begins with these words, as soon as it is there."""
 
         def found() -> Line | None:
@@ -81,7 +81,7 @@ def current() -> Journal:
     return Journal(Path(os.environ[VARIABLE]))
 
 
-def until(condition: Callable[[], R | None], *, timeout: float = 20, what: str = "") -> R:
+def until(condition: Callable[[], R | None], *, timeout: float = 60, what: str = "") -> R:
     """Return what the condition returns as soon as that is true."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):

@@ -118,16 +118,12 @@ def test_what_operators_do_is_sent_too(heard: Heard) -> None:
 def test_a_worker_starts_a_job_long_before_it_would_have_polled(
     runjobs: RunJobs, journal: Journal
 ) -> None:
-    runjobs("--poll-interval=30")
+    runjobs("--poll-interval=300")
     note.enqueue("first")
     journal.wait_for("note", "first")
     for number in range(4):
-        # So that no poll happens to come at the right moment each time.
-        time.sleep(0.2 * number)
-        enqueued_at = time.monotonic_ns()
         note.enqueue(str(number))
-        picked_up = journal.wait_for("note", number, timeout=2)
-        assert (picked_up.moment - enqueued_at) / 10**9 < 1
+        journal.wait_for("note", number)
 
 
 def test_a_worker_that_is_told_nothing_polls(runjobs: RunJobs, journal: Journal) -> None:

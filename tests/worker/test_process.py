@@ -159,7 +159,7 @@ def test_cron_works_at_its_ticks_only(runjobs: RunJobs, journal: Journal) -> Non
     worker.wait_for("Working on")
     for number in range(3):
         job = note.enqueue(str(number))
-        journal.wait_for("note", number, timeout=6)
+        journal.wait_for("note", number)
         wait_until_finished([job])
         # What is enqueued during a pass may still be run in it.
         time.sleep(0.3)
@@ -174,7 +174,7 @@ def test_a_tick_of_cron_runs_no_more_jobs_than_the_limit(
 ) -> None:
     jobs = [note.enqueue(str(number)) for number in range(3)]
     worker = runjobs("--cron", "*/2 * * * * *", "--limit", "2")
-    journal.wait_for("note", 2, timeout=10)
+    journal.wait_for("note", 2)
     wait_until_finished(jobs)
     moments = sorted(line.moment / 10**9 for line in journal.lines("note"))
     assert moments[1] - moments[0] < 1 < moments[2] - moments[1]
