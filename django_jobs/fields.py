@@ -57,6 +57,28 @@ class NotNullUnique(_OnlyNotNull, models.UniqueConstraint):
     """A unique constraint on the rows whose field `not_null` is not null."""
 
 
+class ValueIndex(models.Index):
+    """An index of the rows whose `field` has this value; of all rows without partial indexes."""
+
+    def __init__(self, *, field: str, value: str, **options: Any) -> None:
+        self.field = field
+        self.value = value
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        path, args, options = super().deconstruct()
+        return path, args, {**options, "field": self.field, "value": self.value}
+
+    def _get_condition_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str | None:
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return None
+        column = model._meta.get_field(self.field).column  # type: ignore[union-attr]
+        quoted = schema_editor.quote_value(self.value)
+        return f"{schema_editor.quote_name(str(column))} = {quoted}"
+
+
 class DatabaseNow(Now):
     """The database's clock in UTC, whatever the session's time zone.
 

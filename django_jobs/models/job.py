@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_jobs.fields import KeyField, NotNullIndex, NotNullUnique
+from django_jobs.fields import KeyField, NotNullIndex, NotNullUnique, ValueIndex
 from django_jobs.models.querysets import JobQuerySet, JobsManager, database_alias
 from django_jobs.models.vocabulary import (
     FINISHED,
@@ -60,6 +60,8 @@ class Job(models.Model):
     )
     total_tried = models.PositiveIntegerField(_("total tried"), default=0)
     error = models.JSONField(_("error"), null=True, blank=True)
+    # Alike for failures that are; null unless the job has failed.
+    error_group = models.CharField(max_length=16, null=True, editable=False)  # noqa: DJ001
     progress = models.JSONField(_("progress"), null=True, blank=True)
 
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
@@ -186,6 +188,14 @@ class Job(models.Model):
                 name="jobs_job_line",
             ),
             NotNullIndex(fields=["parent"], not_null="parent", name="jobs_job_parent"),
+            # The failed jobs, newest first, and those of them that failed alike.
+            ValueIndex(
+                fields=["status", "id"], field="status", value=JobStatus.FAILED.value,
+                name="jobs_job_failed",
+            ),
+            NotNullIndex(
+                fields=["error_group", "id"], not_null="error_group", name="jobs_job_error_group"
+            ),
         ]  # fmt: skip
         constraints = [
             models.CheckConstraint(

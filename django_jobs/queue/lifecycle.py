@@ -22,6 +22,7 @@ from django.dispatch import Signal
 
 from django_jobs import signals
 from django_jobs.models import Gate, Job, JobStatus
+from django_jobs.queue.failures import group_of
 
 READY, RUNNING, WAITING = JobStatus.READY, JobStatus.RUNNING, JobStatus.WAITING
 SUCCESSFUL, FAILED, CANCELLED = JobStatus.SUCCESSFUL, JobStatus.FAILED, JobStatus.CANCELLED
@@ -85,6 +86,8 @@ class Change:
         if self.status in (SUCCESSFUL, FAILED, CANCELLED):
             del values["wait_until"]
             values["completed_at"] = now
+        if self.status == FAILED:
+            values["error_group"] = group_of(self.error or {})
         if self.counts_attempt:
             values["total_tried"] = F("total_tried") + 1
         if self.counts_crash:

@@ -105,6 +105,7 @@ def _retry_batch(pks: Sequence[int], *, using: str) -> int:
 def _anew() -> dict[str, Any]:
     return {
         "error": None,
+        "error_group": None,
         "output": None,
         "completed_at": None,
         "wait_until": None,

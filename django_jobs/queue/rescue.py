@@ -10,6 +10,7 @@ from django_jobs import conf, signals
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobLog, JobStatus, LogState, Worker
 from django_jobs.queue import concurrency, throughput, waits
+from django_jobs.queue.failures import group_of
 from django_jobs.queue.lifecycle import FAILED, READY, UNCLAIMED, move
 from django_jobs.queue.notify import notify
 from django_jobs.queue.rows import skip_locked
@@ -87,7 +88,10 @@ def _give_up(jobs: list[Job], using: str) -> None:
             "cancelled": False,
         }
         now = job.now  # type: ignore[attr-defined]
-        values = {"error": error, "crashes": crashes, "completed_at": now, "updated_at": now}
+        values = {
+            "error": error, "error_group": group_of(error), "crashes": crashes,
+            "completed_at": now, "updated_at": now,
+        }  # fmt: skip
         move(Job.objects.using(using).filter(pk=job.pk), FAILED, **UNCLAIMED, **values)
         for name, value in {"status": FAILED, **UNCLAIMED, **values}.items():
             setattr(job, name, value)
