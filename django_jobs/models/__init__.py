@@ -8,9 +8,12 @@ from django_jobs.models.records import JobLog, TaskStatus
 from django_jobs.models.schedules import JobSchedule, ScheduleRun
 from django_jobs.models.throughput import Throughput
 from django_jobs.models.vocabulary import (
+    CHILD_SLUG,
+    EVENT_SLUG,
     FINISHED,
     INLINE_SLUG,
     SINGLE_TASK_ID,
+    SLEEP_SLUG,
     UNFINISHED,
     Gate,
     JobKind,
@@ -21,9 +24,12 @@ from django_jobs.models.waits import Event, Wait
 from django_jobs.models.workers import Overview, Queue, Worker
 
 __all__ = [
+    "CHILD_SLUG",
+    "EVENT_SLUG",
     "FINISHED",
     "INLINE_SLUG",
     "SINGLE_TASK_ID",
+    "SLEEP_SLUG",
     "UNFINISHED",
     "Event",
     "Gate",

@@ -6,7 +6,11 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 SINGLE_TASK_ID = "1"
+# What steps that are no task of the application are recorded under.
 INLINE_SLUG = "inline"
+SLEEP_SLUG = "ctx.sleep"
+EVENT_SLUG = "ctx.wait_for_event"
+CHILD_SLUG = "ctx.enqueue_child"
 
 
 class JobKind(models.TextChoices):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +14,11 @@ from django.db.models import Q, QuerySet
 from django_jobs import conf, signals
 from django_jobs.exceptions import DuplicateJobError
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import FINISHED, Gate, Job, JobStatus, Queue, TaskStatus
+from django_jobs.models import FINISHED, Gate, Job, JobLog, JobStatus, LogState, Queue, TaskStatus
 from django_jobs.queue import concurrency, waits
 from django_jobs.queue.lifecycle import CANCELLED, FAILED, READY, move, sources
 from django_jobs.queue.notify import notify
+from django_jobs.queue.steps import enqueued_by, steps_from
 from django_jobs.queue.transient import retried
 
 BATCH = 500
@@ -38,13 +41,18 @@ def cancel(jobs: QuerySet[Job]) -> int:
     cancelled = 0
     for batch in _batches(jobs.filter(status__in=sources(CANCELLED))):
         stopped = _cancel_batch(batch, using=jobs.db)
-        concurrency.look_again(stopped, using=jobs.db)
-        waits.wake_parents(stopped, using=jobs.db)
-        signals.announce(signals.job_cancelled, stopped)
+        _follow_up_cancel(stopped, using=jobs.db)
         cancelled += len(stopped)
-        if stopped:
-            cancel(waits.children_to_cancel(stopped, using=jobs.db))
     return cancelled
+
+
+def _follow_up_cancel(stopped: Sequence[Job], *, using: str) -> None:
+    if not stopped:
+        return
+    concurrency.look_again(stopped, using=using)
+    waits.wake_parents(stopped, using=using)
+    signals.announce(signals.job_cancelled, stopped)
+    cancel(waits.children_to_cancel(stopped, using=using))
 
 
 @retried
@@ -77,24 +85,82 @@ def retry(jobs: QuerySet[Job]) -> int:
     retried_jobs = 0
     for batch in _batches(jobs.filter(status__in=RETRIABLE)):
         retried_jobs += _retry_batch(batch, using=jobs.db)
-        # One that was cancelled as it ran may have kept its key until now.
-        keyed = Job.objects.using(jobs.db).filter(pk__in=batch, concurrency_limit__isnull=False)
-        concurrency.look_again(keyed, using=jobs.db)
+        _follow_up_retry(batch, using=jobs.db)
     if retried_jobs:
         notify(using=jobs.db)
     return retried_jobs
 
 
+def _follow_up_retry(pks: Sequence[int], *, using: str) -> None:
+    # One that was cancelled as it ran may have kept its key until now.
+    keyed = Job.objects.using(using).filter(pk__in=pks, concurrency_limit__isnull=False)
+    concurrency.look_again(keyed, using=using)
+
+
 @retried
 def _retry_batch(pks: Sequence[int], *, using: str) -> int:
+    with _refusing_twins(), transaction.atomic(using=using):
+        return _make_ready_again(_lock_retriable(pks, using), using)
+
+
+def retry_from(job_id: int, step_id: int, *, using: str) -> bool:
+    """Make a failed or cancelled job ready again without a step and what came after it.
+
+    `step_id` is that of the TaskStatus. Unfinished children that a forgotten step enqueued
+    are cancelled, since it will enqueue others; the events that it took can be taken again.
+    Returns False, with nothing changed, where the job cannot be retried any more or has no
+    such step. Raises DuplicateJobError as retry() does.
+    """
+    stopped = _retry_from(job_id, step_id, using=using)
+    if stopped is None:
+        return False
+    _follow_up_cancel(stopped, using=using)
+    _follow_up_retry([job_id], using=using)
+    notify(using=using)
+    return True
+
+
+@retried
+def _retry_from(job_id: int, step_id: int, *, using: str) -> list[Job] | None:
+    """Return the children that were cancelled, None where nothing was changed."""
+    with _refusing_twins(), transaction.atomic(using=using):
+        held = _lock_retriable([job_id], using)
+        steps = steps_from(job_id, step_id, using=using) if held else []
+        if not steps:
+            return None
+        stopped = _cancel_batch(enqueued_by(steps), using=using)
+        TaskStatus.objects.using(using).filter(pk__in=[step.pk for step in steps]).delete()
+        _make_ready_again([job_id], using)
+        JobLog.objects.using(using).create(job_id=job_id, **_note_of_retry(steps))
+    return stopped
+
+
+def _note_of_retry(steps: Sequence[TaskStatus]) -> dict[str, Any]:
+    return {
+        "state": LogState.MESSAGE,
+        "level": logging.INFO,
+        "message": "Retried from a step.",
+        "data": {"run_again": [str(step) for step in steps]},
+    }
+
+
+def _lock_retriable(pks: Sequence[int], using: str) -> list[int]:
+    """Lock what failed or was cancelled, and whose handler has left."""
     rows = Job.objects.using(using).filter(pk__in=pks, status__in=RETRIABLE)
     left = rows.filter(Q(processing_until__isnull=True) | Q(processing_until__lte=DatabaseNow()))
+    return list(left.select_for_update().order_by("pk").values_list("pk", flat=True))
+
+
+def _make_ready_again(pks: Sequence[int], using: str) -> int:
+    steps = TaskStatus.objects.using(using).filter(job__in=pks, complete=False)
+    steps.update(total_tried=0, total_failed=0)
+    return move(Job.objects.using(using).filter(pk__in=pks), READY, **_anew())
+
+
+@contextmanager
+def _refusing_twins() -> Iterator[None]:
     try:
-        with transaction.atomic(using=using):
-            ids = list(left.select_for_update().order_by("pk").values_list("pk", flat=True))
-            steps = TaskStatus.objects.using(using).filter(job__in=ids, complete=False)
-            steps.update(total_tried=0, total_failed=0)
-            return move(Job.objects.using(using).filter(pk__in=ids), READY, **_anew())
+        yield
     except IntegrityError as error:
         raise DuplicateJobError(
             "A job with the same unique key as one of these is unfinished. "

@@ -17,7 +17,7 @@ from django.db.transaction import TransactionManagementError
 from django.utils import timezone
 
 from django_jobs.exceptions import JobCancelledError
-from django_jobs.models import Job, JobLog, LogState, TaskStatus, Wait
+from django_jobs.models import EVENT_SLUG, Job, JobLog, LogState, TaskStatus, Wait
 from django_jobs.queue.record import Report, Standing
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Declaration
@@ -27,7 +27,6 @@ from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
 
 PROGRESS_INTERVAL = 1.0
-EVENT_SLUG = "ctx.wait_for_event"
 
 StepKey = tuple[str, str]
 """A slug and a task id."""

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 from django.utils.dateparse import parse_datetime
 
 from django_jobs.exceptions import EventTimeoutError
-from django_jobs.models import Event, Job, TaskStatus, Wait
+from django_jobs.models import (
+    CHILD_SLUG,
+    EVENT_SLUG,
+    SLEEP_SLUG,
+    Event,
+    Job,
+    TaskStatus,
+    Wait,
+)
 from django_jobs.queue.record import Report
 from django_jobs.queue.waits import oldest_event
 from django_jobs.tasks.enqueue import prepare
-from django_jobs.worker.attempt import EVENT_SLUG, Attempt
+from django_jobs.worker.attempt import Attempt
 from django_jobs.worker.decide import Level, Outcome, Raised, Returned
 from django_jobs.worker.errors import Suspended
 from django_jobs.worker.recorder import write
@@ -26,9 +34,7 @@ from django_jobs.worker.steps import log_entry
 if TYPE_CHECKING:
     from django_jobs.tasks.task import Call
 
-SLEEP = "ctx.sleep"
-EVENT = EVENT_SLUG
-CHILD = "ctx.enqueue_child"
+SLEEP, EVENT, CHILD = SLEEP_SLUG, EVENT_SLUG, CHILD_SLUG
 
 # A wait that nothing ended is looked at again, in case that a crash lost its wake-up.
 LONGEST_WAIT = timedelta(minutes=15)
