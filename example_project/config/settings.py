@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "accounts",
     "catalogue",
     "demo",
+    "benchmark",
 ]
 
 MIDDLEWARE = [

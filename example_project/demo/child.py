@@ -1,9 +1,10 @@
-"""The worker of the demo: a child process that never outlives it."""
+"""The worker of a command: a child process that never outlives it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,15 +15,16 @@ SHUTDOWN_TIMEOUT = 10
 
 
 class WorkerProcess:
-    def __init__(self, *, concurrency: int, processes: int) -> None:
+    """Runs with these flags of `runjobs`, in this environment or in that of the command."""
+
+    def __init__(self, *flags: str, env: Mapping[str, str] | None = None) -> None:
+        self.env = env
         self.log = Path(settings.VAR_DIR) / "worker.log"
         self.command = [
             sys.executable,
             str(settings.BASE_DIR / "manage.py"),
             "demo_worker",
-            "--all-queues",
-            f"--concurrency={concurrency}",
-            f"--processes={processes}",
+            *flags,
             f"--shutdown-timeout={SHUTDOWN_TIMEOUT}",
         ]
 
@@ -30,10 +32,11 @@ class WorkerProcess:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
                 self.command,
-                stdin=subprocess.PIPE,  # its end tells the worker that the demo has gone
+                env=self.env,
+                stdin=subprocess.PIPE,  # its end tells the worker that the command has gone
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # the demo passes CONTROL-C on, the terminal does not
+                start_new_session=True,  # the command passes CONTROL-C on, the terminal does not
             )
         return self
 

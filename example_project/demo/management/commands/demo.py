@@ -66,7 +66,9 @@ class Command(BaseCommand):
             no_color=options["no_color"] or None, highlight=False, soft_wrap=True
         )
         self.worker = WorkerProcess(
-            concurrency=options["concurrency"], processes=options["workers"]
+            "--all-queues",
+            f"--concurrency={options['concurrency']}",
+            f"--processes={options['workers']}",
         )
         try:
             self.play(options)
