@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.filters import AllValuesFieldListFilter
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from django_jobs import access
-from django_jobs.admin.base import ReadOnly, level_of
+from django_jobs.admin.base import ReadOnly
+from django_jobs.admin.confirm import JobActions
 from django_jobs.admin.page import JobPage
-from django_jobs.exceptions import DuplicateJobError
-from django_jobs.models import Job, JobQuerySet
+from django_jobs.admin.verbs import VERBS, Verb
+from django_jobs.models import Job
+
+Action = Callable[["JobAdmin", HttpRequest, QuerySet[Job]], HttpResponse]
+
+
+def _action(verb: Verb) -> Action:
+    """Return the action of the list, which asks before it does anything."""
+
+    @admin.action(description=verb.label, permissions=[verb.permission])
+    def ask(self: JobAdmin, request: HttpRequest, jobs: QuerySet[Job]) -> HttpResponse:
+        if request.POST.get("select_across") == "1":
+            return HttpResponseRedirect(self.many_url(request, verb))
+        return self.ask(request, verb, jobs)
+
+    ask.__name__ = verb.action
+    return ask
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnly, JobPage):
+class JobAdmin(ReadOnly, JobActions, JobPage):
     list_display = ("id", "status", "slug", "queue", "created_at", "total_tried")
     list_display_links = ("id", "slug")
     list_filter = (
@@ -34,7 +50,13 @@ class JobAdmin(ReadOnly, JobPage):
     search_help_text = _("The id or the concurrency key of a job.")
     ordering = ("-id",)
     show_full_result_count = False
-    actions = ("retry", "cancel")
+    actions = [_action(verb) for verb in VERBS.values()]
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Leave out Django's own way to delete."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -53,18 +75,5 @@ class JobAdmin(ReadOnly, JobPage):
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return access.is_allowed("cancel", request)
 
-    @admin.action(description=_("Retry selected jobs"), permissions=["retry"])
-    def retry(self, request: HttpRequest, queryset: JobQuerySet) -> None:
-        try:
-            count = queryset.retry()
-        except DuplicateJobError as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return
-        text = ngettext("%(count)d job will run again.", "%(count)d jobs will run again.", count)
-        self.message_user(request, text % {"count": count}, level_of(count))
-
-    @admin.action(description=_("Cancel selected jobs"), permissions=["cancel"])
-    def cancel(self, request: HttpRequest, queryset: JobQuerySet) -> None:
-        count = queryset.cancel()
-        text = ngettext("%(count)d job was cancelled.", "%(count)d jobs were cancelled.", count)
-        self.message_user(request, text % {"count": count}, level_of(count))
+    def has_run_permission(self, request: HttpRequest) -> bool:
+        return access.is_allowed("run", request)

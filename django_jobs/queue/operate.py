@@ -1,4 +1,4 @@
-"""What operators do to jobs: cancel, retry, delete, pause."""
+"""What operators do to jobs: cancel, retry, run now, delete, pause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from django.db.models import Q, QuerySet
 from django_jobs import conf, signals
 from django_jobs.exceptions import DuplicateJobError
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import FINISHED, Gate, Job, JobLog, JobStatus, LogState, Queue, TaskStatus
+from django_jobs.models import (
+    FINISHED,
+    Gate,
+    Job,
+    JobLog,
+    JobStatus,
+    LogState,
+    Queue,
+    TaskStatus,
+    Wait,
+)
 from django_jobs.queue import concurrency, waits
 from django_jobs.queue.lifecycle import CANCELLED, FAILED, READY, move, sources
 from django_jobs.queue.notify import notify
@@ -23,6 +33,7 @@ from django_jobs.queue.transient import retried
 
 BATCH = 500
 RETRIABLE = (FAILED, CANCELLED)
+HIGHEST = 100
 
 CANCELLED_ERROR = {
     "name": "JobCancelledError",
@@ -38,12 +49,15 @@ def cancel(jobs: QuerySet[Job]) -> int:
     A job that runs keeps its claim, and with it its concurrency key, until its handler has
     left: it is told before its next step, and nothing it does is recorded as success.
     """
-    cancelled = 0
-    for batch in _batches(jobs.filter(status__in=sources(CANCELLED))):
-        stopped = _cancel_batch(batch, using=jobs.db)
-        _follow_up_cancel(stopped, using=jobs.db)
-        cancelled += len(stopped)
-    return cancelled
+    unfinished = jobs.filter(status__in=sources(CANCELLED))
+    return sum(len(cancel_batch(batch, using=jobs.db)) for batch in _batches(unfinished))
+
+
+def cancel_batch(pks: Sequence[int], *, using: str) -> list[int]:
+    """Cancel those of the jobs that are not finished, and return which those were."""
+    stopped = _cancel_batch(pks, using=using)
+    _follow_up_cancel(stopped, using=using)
+    return [job.pk for job in stopped]
 
 
 def _follow_up_cancel(stopped: Sequence[Job], *, using: str) -> None:
@@ -82,12 +96,16 @@ def retry(jobs: QuerySet[Job]) -> int:
     has not left yet is left alone, or it would run twice at once. Raises DuplicateJobError,
     changing nothing in that batch, where the `unique` twin of a job is unfinished.
     """
-    retried_jobs = 0
-    for batch in _batches(jobs.filter(status__in=RETRIABLE)):
-        retried_jobs += _retry_batch(batch, using=jobs.db)
-        _follow_up_retry(batch, using=jobs.db)
+    ended = jobs.filter(status__in=RETRIABLE)
+    return sum(len(retry_batch(batch, using=jobs.db)) for batch in _batches(ended))
+
+
+def retry_batch(pks: Sequence[int], *, using: str) -> list[int]:
+    """Make those of the jobs ready that can be retried, and return which those were."""
+    retried_jobs = _retry_batch(pks, using=using)
+    _follow_up_retry(pks, using=using)
     if retried_jobs:
-        notify(using=jobs.db)
+        notify(using=using)
     return retried_jobs
 
 
@@ -98,9 +116,11 @@ def _follow_up_retry(pks: Sequence[int], *, using: str) -> None:
 
 
 @retried
-def _retry_batch(pks: Sequence[int], *, using: str) -> int:
+def _retry_batch(pks: Sequence[int], *, using: str) -> list[int]:
     with _refusing_twins(), transaction.atomic(using=using):
-        return _make_ready_again(_lock_retriable(pks, using), using)
+        ready_again = _lock_retriable(pks, using)
+        _make_ready_again(ready_again, using)
+    return ready_again
 
 
 def retry_from(job_id: int, step_id: int, *, using: str) -> bool:
@@ -151,10 +171,10 @@ def _lock_retriable(pks: Sequence[int], using: str) -> list[int]:
     return list(left.select_for_update().order_by("pk").values_list("pk", flat=True))
 
 
-def _make_ready_again(pks: Sequence[int], using: str) -> int:
+def _make_ready_again(pks: Sequence[int], using: str) -> None:
     steps = TaskStatus.objects.using(using).filter(job__in=pks, complete=False)
     steps.update(total_tried=0, total_failed=0)
-    return move(Job.objects.using(using).filter(pk__in=pks), READY, **_anew())
+    move(Job.objects.using(using).filter(pk__in=pks), READY, **_anew())
 
 
 @contextmanager
@@ -194,7 +214,8 @@ def prune(jobs: QuerySet[Job], *, before: datetime | None = None, most: int | No
     finished = jobs.filter(status__in=FINISHED, processing_token__isnull=True)
     for condition in _expired(before):
         for batch in _batches(finished.filter(condition)):
-            deleted += _delete_batch(batch, condition, using=jobs.db)
+            ended = condition & Q(status__in=FINISHED)
+            deleted += len(_delete_batch(batch, ended, using=jobs.db))
             if most is not None and deleted >= most:
                 return deleted
     return deleted
@@ -209,13 +230,50 @@ def _expired(before: datetime | None) -> list[Q]:
     ]
 
 
+def delete_batch(pks: Sequence[int], *, using: str) -> list[int]:
+    """Delete those of the jobs that no worker holds, and return which those were.
+
+    A job that waits for a child that is deleted is woken, to find out.
+    """
+    awaited = Wait.objects.using(using).filter(child__in=pks)
+    parents = list(awaited.values_list("job", flat=True))
+    deleted = _delete_batch(pks, Q(processing_token__isnull=True), using=using)
+    concurrency.look_again(deleted, using=using)
+    if deleted:
+        waits.wake(parents, using=using)
+    return [job.pk for job in deleted]
+
+
 @retried
-def _delete_batch(pks: Sequence[int], condition: Q, *, using: str) -> int:
+def _delete_batch(pks: Sequence[int], condition: Q, *, using: str) -> list[Job]:
     with transaction.atomic(using=using):
-        rows = Job.objects.using(using).filter(condition, pk__in=pks, status__in=FINISHED)
-        ids = list(rows.select_for_update().order_by("pk").values_list("pk", flat=True))
-        _total, by_model = Job.objects.using(using).filter(pk__in=ids).delete()
-    return by_model.get("django_jobs.Job", 0)
+        rows = Job.objects.using(using).filter(condition, pk__in=pks).order_by("pk")
+        needed = ("queue", "concurrency_key", "concurrency_limit")
+        jobs = list(rows.only(*needed).select_for_update())
+        Job.objects.using(using).filter(pk__in=[job.pk for job in jobs]).delete()
+    return jobs
+
+
+def run_now_batch(pks: Sequence[int], *, using: str) -> list[int]:
+    """Let those of the jobs that are ready, delayed or to be retried be the next to run.
+
+    A worker still has to run them, and their keys still hold. Return which those were.
+    """
+    hurried = _run_now_batch(pks, using=using)
+    concurrency.look_again(hurried, using=using)
+    if hurried:
+        notify({job.queue for job in hurried}, using=using)
+    return [job.pk for job in hurried]
+
+
+@retried
+def _run_now_batch(pks: Sequence[int], *, using: str) -> list[Job]:
+    with transaction.atomic(using=using):
+        rows = Job.objects.using(using).filter(pk__in=pks, status=READY).order_by("pk")
+        jobs = list(rows.select_for_update())
+        ready = Job.objects.using(using).filter(pk__in=[job.pk for job in jobs], status=READY)
+        ready.update(priority=HIGHEST, wait_until=None, updated_at=DatabaseNow())
+    return jobs
 
 
 def _batches(jobs: QuerySet[Job]) -> Iterator[list[int]]:

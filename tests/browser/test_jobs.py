@@ -45,9 +45,11 @@ def test_a_failed_job_is_found_understood_and_run_again(admin: Page, stock):
     stock.add("lamp")
     admin.goto(JOBS)
     admin.get_by_role("row", name="sell").get_by_role("checkbox").check()
-    admin.get_by_label("Action:").select_option(label="Retry selected jobs")
+    admin.get_by_label("Action:").select_option(label="Retry")
     # Django 6 calls it "Run".
     admin.get_by_role("button", name=re.compile("^(Go|Run)$")).click()
+    expect(admin.get_by_role("heading", name="Retry 1 job?")).to_be_visible()
+    admin.get_by_role("button", name="Retry").click()
     expect(admin.get_by_text("1 job will run again.")).to_be_visible()
 
     run_jobs()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
+from django.utils import timezone
 
 from django_jobs import JobContext, jobs, task, workflow
 from django_jobs.models import Job, JobStatus, Queue
@@ -135,6 +137,20 @@ def test_cancel_cancels_what_is_not_finished() -> None:
     assert ready.status == JobStatus.CANCELLED
 
 
+def test_run_now_puts_a_job_first() -> None:
+    ping = ping_task()
+    later, done = (
+        ping.using(wait_until=timezone.now() + timedelta(days=1)).enqueue(),
+        ping.enqueue(),
+    )
+    run(done)
+    assert manage("run-now", str(later.pk), str(done.pk)) == [
+        f"Job {later.pk} is next.",
+        f"Job {done.pk} does not wait to run.",
+    ]
+    assert run(later) == "success"
+
+
 def test_pause_and_resume_say_what_they_did() -> None:
     assert manage("pause", "media") == ["media is paused."]
     assert manage("pause", "media") == ["media was paused already."]
@@ -143,7 +159,7 @@ def test_pause_and_resume_say_what_they_did() -> None:
     assert manage("resume", "media") == ["media was not paused."]
 
 
-@pytest.mark.parametrize("verb", ["show", "retry", "cancel"])
+@pytest.mark.parametrize("verb", ["show", "retry", "cancel", "run-now"])
 def test_a_job_that_does_not_exist_is_named(verb: str) -> None:
     with pytest.raises(CommandError, match="There is no job 4711"):
         manage(verb, "4711")

@@ -9,10 +9,11 @@ from django_jobs import describe, jobs
 from django_jobs.exceptions import DuplicateJobError
 from django_jobs.explain import explain
 from django_jobs.models import Job, JobStatus, database_alias
+from django_jobs.queue import operate
 
 
 class Command(BaseCommand):
-    help = "Lists, shows, retries and cancels jobs; pauses and resumes queues."
+    help = "Lists, shows, retries, cancels and hurries jobs; pauses and resumes queues."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -23,13 +24,13 @@ class Command(BaseCommand):
         listing.add_argument("--limit", type=int, default=20)
         verbs.add_parser("show", help="Show one job and its log.").add_argument("id", type=int)
         verbs.add_parser("stats", help="Count the jobs of each queue by their status.")
-        for verb in ("retry", "cancel"):
+        for verb in ("retry", "cancel", "run-now"):
             verbs.add_parser(verb).add_argument("id", type=int, nargs="+")
         for verb in ("pause", "resume"):
             verbs.add_parser(verb).add_argument("queue")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        getattr(self, f"_{options['verb']}")(options)
+        getattr(self, f"_{options['verb'].replace('-', '_')}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
         given = {name: options[name] for name in ("status", "queue", "slug") if options[name]}
@@ -70,6 +71,11 @@ class Command(BaseCommand):
         for pk in options["id"]:
             cancelled = jobs.cancel_by_id(self._job(pk).pk)
             self.stdout.write(f"Job {pk} {'is cancelled' if cancelled else 'was finished'}.")
+
+    def _run_now(self, options: dict[str, Any]) -> None:
+        for pk in options["id"]:
+            hurried = operate.run_now_batch([self._job(pk).pk], using=database_alias())
+            self.stdout.write(f"Job {pk} {'is next' if hurried else 'does not wait to run'}.")
 
     def _pause(self, options: dict[str, Any]) -> None:
         paused = jobs.pause_queue(options["queue"])

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -14,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_jobs import task, workflow
-from django_jobs.models import Job, JobSchedule, Queue, Worker
+from django_jobs.models import JobSchedule, Queue, Worker
 from django_jobs.testing import run_jobs
 
 HOSTILE = "<script>alert('&')</script>"
@@ -33,27 +32,6 @@ def declare(slug="shown", **options):
         return text
 
     return shown
-
-
-@pytest.fixture
-def staff(client):
-    """Log a member of the staff in who has the permissions named in the call."""
-
-    def log_in(*codenames):
-        user = User.objects.create_user("staff", is_staff=True)
-        permissions = Permission.objects.filter(
-            content_type__app_label="django_jobs", codename__in=codenames
-        )
-        user.user_permissions.set(permissions)
-        client.force_login(user)
-        return client
-
-    return log_in
-
-
-def act(client, name, *jobs):
-    data = {"action": name, "_selected_action": [job.pk for job in jobs]}
-    return client.post(LIST, data, follow=True)
 
 
 def test_the_list_shows_status_task_queue_and_tries(admin_client):
@@ -198,63 +176,6 @@ def test_nothing_can_be_added_or_changed(admin_client):
     assert job.slug == "shown"
 
 
-def test_selected_jobs_are_retried(staff):
-    @task(slug="broken")
-    def broken():
-        raise ValueError
-
-    first, second, waiting = broken.enqueue(), broken.enqueue(), declare().enqueue()
-    run_jobs(where=None)
-    page = act(staff("view_job", "retry_job"), "retry", first, second, waiting)
-    assert "2 jobs will run again." in page.content.decode()
-    first.refresh_from_db()
-    assert (first.status, first.total_tried) == (Job.Status.READY, 0)
-
-
-def test_selected_jobs_are_cancelled(staff):
-    job, other = declare().enqueue(), declare("other").enqueue()
-    page = act(staff("view_job", "cancel_job"), "cancel", job)
-    assert "1 job was cancelled." in page.content.decode()
-    job.refresh_from_db()
-    other.refresh_from_db()
-    assert (job.status, other.status) == (Job.Status.CANCELLED, Job.Status.READY)
-
-
-def test_a_retry_whose_twin_is_unfinished_is_refused_with_a_message(staff):
-    shown = declare(unique=True)
-    job = shown.enqueue()
-    job.cancel()
-    shown.enqueue()
-    page = act(staff("view_job", "retry_job"), "retry", job).content.decode()
-    assert "same unique key" in page
-    job.refresh_from_db()
-    assert job.status == Job.Status.CANCELLED
-
-
-@pytest.mark.parametrize(
-    ("permission", "name"),
-    [("cancel_job", "retry"), ("retry_job", "cancel"), ("run_job", "cancel")],
-)
-def test_an_action_needs_its_own_permission(staff, permission, name):
-    job = declare().enqueue()
-    if name == "retry":
-        job.cancel()
-    status = job.status
-    client = staff("view_job", permission)
-    act(client, name, job)
-    job.refresh_from_db()
-    assert job.status == status
-    assert f'value="{name}"' not in client.get(LIST).content.decode()
-
-
-@override_settings(DJANGO_JOBS={"ACCESS": {"cancel": lambda request: True}})
-def test_an_access_function_decides_alone(staff):
-    job = declare().enqueue()
-    act(staff("view_job"), "cancel", job)
-    job.refresh_from_db()
-    assert job.status == Job.Status.CANCELLED
-
-
 def test_looking_needs_the_permission_to_view(staff):
     job = declare().enqueue()
     client = staff("retry_job", "cancel_job")
@@ -296,7 +217,7 @@ INSTALLED_APPS = ["django_jobs"]
         check=False,
         env={
             "DJANGO_SETTINGS_MODULE": "project",
-            "PYTHONPATH": f"{Path(__file__).resolve().parent.parent}:{tmp_path}",
+            "PYTHONPATH": f"{Path(__file__).resolve().parents[2]}:{tmp_path}",
         },
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
