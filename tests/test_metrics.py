@@ -10,7 +10,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from django_jobs import jobs, task
-from django_jobs.models import Job, Worker
+from django_jobs.models import Job, LogState, Worker
 from django_jobs.queue import statistics
 
 pytestmark = pytest.mark.django_db
@@ -103,6 +103,7 @@ def test_how_long_jobs_waited_and_ran_is_a_histogram() -> None:
             started_at=now,
             completed_at=now + timedelta(seconds=seconds),
         )
+        job.log_entries.create(state=LogState.SUCCEEDED)
     buckets = {
         bound: value("recent_run_seconds_bucket", queue="default", le=bound)
         for bound in ("0.01", "0.05", "0.5", "300.0", "1800.0", "+Inf")
@@ -119,6 +120,16 @@ def test_outcomes_are_counted_by_queue_and_status() -> None:
     jobs.run()
     assert value("recent", queue="default", status="successful") == 2
     assert value("recent", queue="default", status="failed") == 1
+
+
+def test_jobs_that_have_not_run_yet_do_not_hide_those_that_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statistics, "SAMPLE", 2)
+    jobs.enqueue("work", {})
+    jobs.run()
+    jobs.enqueue_many([("work", {})] * 5)
+    assert value("recent", queue="default", status="successful") == 1
 
 
 def test_only_the_newest_jobs_are_looked_at(

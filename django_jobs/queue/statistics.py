@@ -10,7 +10,7 @@ from django.db.models import Count
 
 from django_jobs import conf
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobStatus, Wait, Worker
+from django_jobs.models import Job, JobLog, JobStatus, Wait, Worker
 
 # How many rows are looked at, where no index answers.
 SAMPLE = 2_000
@@ -47,19 +47,18 @@ class Recent:
 
 
 def recent(*, using: str) -> Recent:
-    """Look at the newest jobs."""
+    """Look at the jobs of the newest entries of the log: the newest jobs may not have run yet."""
     table = Recent()
-    rows = (
-        Job.objects.using(using)
-        .order_by("-id")
-        .values_list("queue", "status", "due_at", "started_at", "completed_at")
-    )
-    for queue, status, due_at, started_at, completed_at in rows[:SAMPLE]:
+    fields = ("queue", "status", "wait_until", "created_at", "started_at", "completed_at")
+    entries = JobLog.objects.using(using).order_by("-id")
+    rows = entries.values_list("job_id", *(f"job__{name}" for name in fields))[:SAMPLE]
+    once = {job: values for job, *values in rows}
+    for queue, status, wait_until, created_at, started_at, completed_at in once.values():
         if started_at is None or completed_at is None:
             continue
         key = (queue, status)
         table.outcomes[key] = table.outcomes.get(key, 0) + 1
-        table.waits.setdefault(queue, []).append(_seconds(started_at - due_at))
+        table.waits.setdefault(queue, []).append(_seconds(started_at - (wait_until or created_at)))
         table.runs.setdefault(queue, []).append(_seconds(completed_at - started_at))
     return table
 
