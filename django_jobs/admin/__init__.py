@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from django_jobs.admin import jobs, schedules, workers
+from django_jobs.admin import jobs, overview, queues, schedules, workers
 
-__all__ = ["jobs", "schedules", "workers"]
+__all__ = ["jobs", "overview", "queues", "schedules", "workers"]

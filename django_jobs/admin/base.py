@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_jobs.describe import redacted
+from django_jobs.explain.words import span
 
 
 class ReadOnly:
@@ -59,6 +65,25 @@ def error_text(self: Any, obj: Any) -> SafeString | str:
         return "-"
     text = error.get("traceback") or f"{error.get('name', '')}: {error.get('message', '')}"
     return format_html("<pre>{}</pre>", text)
+
+
+def badge(text: Any, tone: str) -> SafeString:
+    """Return a word in the colour of its tone, see explain.State.tone."""
+    return format_html('<span class="jobs-badge jobs-{}">{}</span>', tone, text)
+
+
+def jobs_url(**lookups: Any) -> str:
+    """Return the address of the list of the jobs with these filters."""
+    return f"{reverse('admin:django_jobs_job_changelist')}?{urlencode(lookups)}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a unit that people read."""
+    if seconds < 1:
+        return gettext("%s ms") % number_format(round(seconds * 1000))
+    if seconds < 60:
+        return gettext("%s s") % number_format(round(seconds, 1), 1 if seconds < 10 else 0)
+    return span(timedelta(seconds=seconds))
 
 
 def level_of(count: int) -> int:

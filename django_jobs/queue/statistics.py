@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -61,6 +63,12 @@ def recent(*, using: str) -> Recent:
         table.waits.setdefault(queue, []).append(_seconds(started_at - (wait_until or created_at)))
         table.runs.setdefault(queue, []).append(_seconds(completed_at - started_at))
     return table
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that this share of them does not exceed; there must be one."""
+    in_order = sorted(values)
+    return in_order[max(math.ceil(share * len(in_order)) - 1, 0)]
 
 
 def _seconds(duration: timedelta) -> float:

@@ -16,7 +16,7 @@ NOW = datetime(2026, 3, 29, 12, 34, 56, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history.timezone, "now", lambda: NOW)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
 
 
 def ended(ago: timedelta, queue: str = "default", **counts: int) -> None:
