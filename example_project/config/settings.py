@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "catalogue",
     "demo",
     "benchmark",
+    "scale",
 ]
 
 MIDDLEWARE = [
