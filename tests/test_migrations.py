@@ -6,7 +6,9 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
+from django_jobs.fields import KeyField
 from django_jobs.models import Job
 
 
@@ -50,3 +52,21 @@ def test_every_index_and_constraint_of_a_job_exists() -> None:
     assert declared <= set(found)
     assert found["jobs_job_key_slot"]["unique"]
     assert found["jobs_job_unique_key"]["unique"]
+
+
+@pytest.mark.only_on("sqlite")
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.usefixtures("restored")
+def test_a_table_that_sqlite_remakes_keeps_the_indexes_of_what_is_derived() -> None:
+    connection = connections["other"]
+    model = MigrationLoader(connection).project_state().apps.get_model("django_jobs", "Job")
+    slug = model._meta.get_field("slug")
+    longer = KeyField(max_length=256)
+    longer.set_attributes_from_name("slug")
+    with connection.schema_editor() as editor:
+        editor.alter_field(model, slug, longer)
+        editor.alter_field(model, longer, slug)
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, "django_jobs_job")
+    assert {index.name for index in Job._meta.indexes} <= set(found)
+    assert found["jobs_job_key_slot"]["unique"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from django_jobs.models import (
     Queue,
     TaskStatus,
 )
+from django_jobs.queue.claim import USUAL_ORDER
 from tests.queue.support import ERROR, claim_one, end
 from tests.races.support import Running
 
@@ -48,7 +50,7 @@ def whole_seconds(hours: float = 0) -> datetime:
     return timezone.now().replace(microsecond=0) + hours * HOUR
 
 
-# What the database derives
+# What is derived in the database
 
 
 def test_a_job_is_due_from_its_time_or_else_from_its_creation() -> None:
@@ -131,6 +133,49 @@ def test_a_job_without_a_limit_holds_no_key() -> None:
 def test_a_unique_key_is_taken_by_what_is_unfinished(status: JobStatus) -> None:
     job = create(status=status, unique_key="u")
     assert derived(job, "unfinished_key") == ("u" if status in UNFINISHED else None)
+
+
+def test_a_job_tells_what_is_derived_as_it_is_stored_now() -> None:
+    job = create(priority=7)
+    assert job.claim_rank == -7
+    update(job, status=JobStatus.CANCELLED)
+    assert job.claim_rank is None
+
+
+def test_nothing_is_derived_of_a_job_that_is_not_stored() -> None:
+    with pytest.raises(AttributeError, match="claim_rank cannot be read before"):
+        _ = Job(slug="work").claim_rank
+
+
+def test_what_is_derived_is_fetched_only_where_it_is_named() -> None:
+    assert "due_at" not in Job.objects.values().query.values_select
+    assert "CASE" not in str(Job.objects.all().query)
+
+
+@pytest.mark.only_on("postgresql", "sqlite")
+@pytest.mark.parametrize(
+    ("index", "conditions", "order"),
+    [
+        ("claim_queue", {"queue": "default", "claim_rank__isnull": False}, USUAL_ORDER),
+        ("claim_any", {"claim_rank__isnull": False}, USUAL_ORDER),
+        ("wake", {"wake_at__lte": whole_seconds()}, ("wake_at",)),
+        ("line", {"line_key": "k", "queue": "default"}, ("line_rank", "due_at", "id")),
+        ("key_slot", {"held_key__in": ["k", "l"]}, ()),
+        ("unique_key", {"unfinished_key__in": ["u", "v"]}, ()),
+    ],
+)
+def test_the_index_of_what_is_derived_serves_its_query(
+    index: str, conditions: dict[str, Any], order: tuple[str, ...]
+) -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            # The table is so small that it would be read in whole, and sorted.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_sort = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+    plan = Job.objects.filter(**conditions).order_by(*order).explain()
+    assert f"jobs_job_{index}" in plan
+    assert not re.search("Sort Key|TEMP B-TREE", plan)
 
 
 # What the database refuses

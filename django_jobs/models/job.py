@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_jobs.fields import KeyField, NotNullIndex, NotNullUnique, ValueIndex
+from django_jobs.fields import DerivedField, KeyField, NotNullIndex, NotNullUnique, ValueIndex
 from django_jobs.models.querysets import JobQuerySet, JobsManager, database_alias
 from django_jobs.models.vocabulary import (
     FINISHED,
@@ -58,7 +58,8 @@ class Job(models.Model):
     wait_until = models.DateTimeField(
         _("wait until"), null=True, blank=True, help_text=_("Empty: at once.")
     )
-    total_tried = models.PositiveIntegerField(_("total tried"), default=0)
+    # The numbers are not Positive…: checking each of them would cost every INSERT and UPDATE.
+    total_tried = models.IntegerField(_("total tried"), default=0)
     error = models.JSONField(_("error"), null=True, blank=True)
     # Alike for failures that are; null unless the job has failed.
     error_group = models.CharField(max_length=16, null=True, editable=False)  # noqa: DJ001
@@ -79,15 +80,15 @@ class Job(models.Model):
         "Worker", models.DO_NOTHING, null=True, editable=False, verbose_name=_("worker"),
         related_name="jobs", db_constraint=False, db_index=False,
     )  # fmt: skip
-    crashes = models.PositiveSmallIntegerField(_("workers lost"), default=0, editable=False)
+    crashes = models.SmallIntegerField(_("workers lost"), default=0, editable=False)
 
     concurrency_key = KeyField(_("concurrency key"), max_length=255, null=True, blank=True)
-    concurrency_limit = models.PositiveIntegerField(
+    concurrency_limit = models.IntegerField(
         _("concurrency limit"), null=True, editable=False,
         help_text=_("How many jobs with this key may run at once; empty: any number."),
     )  # fmt: skip
     # Which of the key's places, from 0, a running job has taken.
-    slot = models.PositiveIntegerField(_("place"), default=0, editable=False)
+    slot = models.IntegerField(_("place"), default=0, editable=False)
     gate = models.SmallIntegerField(_("gate"), choices=Gate, default=Gate.OPEN, editable=False)
     # SHA-256 of the slug and what its `unique` returned.
     unique_key = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001
@@ -98,13 +99,13 @@ class Job(models.Model):
         verbose_name=_("parent"), related_name="children", db_index=False,
     )  # fmt: skip
 
-    # What follows is derived by the database, so that it cannot disagree with the above.
-    due_at = models.GeneratedField(
+    # What follows is derived in the database, so that it cannot disagree with the above.
+    due_at = DerivedField(
         expression=Coalesce("wait_until", "created_at"),
-        output_field=models.DateTimeField(), db_persist=True, verbose_name=_("due at"),
+        output_field=models.DateTimeField(), verbose_name=_("due at"),
     )  # fmt: skip
     # The priority, turned round, of a job that may be claimed now; null for all others.
-    claim_rank = models.GeneratedField(
+    claim_rank = DerivedField(
         expression=Case(
             When(
                 Q(status=JobStatus.READY)
@@ -112,43 +113,43 @@ class Job(models.Model):
                 then=F("priority") * -1,
             )
         ),
-        output_field=models.SmallIntegerField(), db_persist=True,
+        output_field=models.SmallIntegerField(),
     )  # fmt: skip
     # When a job that waits for a time must be looked at again.
-    wake_at = models.GeneratedField(
+    wake_at = DerivedField(
         expression=Case(
             When(
                 status__in=(JobStatus.READY, JobStatus.WAITING), gate=Gate.OPEN,
                 then="wait_until",
             )
         ),
-        output_field=models.DateTimeField(), db_persist=True,
+        output_field=models.DateTimeField(),
     )  # fmt: skip
     # The key in whose line an unfinished job stands that does not run, ...
-    line_key = models.GeneratedField(
+    line_key = DerivedField(
         expression=Case(
             When(status__in=(JobStatus.READY, JobStatus.WAITING), then="concurrency_key")
         ),
-        output_field=KeyField(max_length=255), db_persist=True,
+        output_field=KeyField(max_length=255),
     )  # fmt: skip
     # ... and its rank there while it is held back; null at the front, delayed or asleep.
-    line_rank = models.GeneratedField(
+    line_rank = DerivedField(
         expression=Case(When(status=JobStatus.READY, gate=Gate.HELD, then=F("priority") * -1)),
-        output_field=models.SmallIntegerField(), db_persist=True,
+        output_field=models.SmallIntegerField(),
     )  # fmt: skip
     # The key that a job holds: from its claim until its handler has left, cancelled or not.
-    held_key = models.GeneratedField(
+    held_key = DerivedField(
         expression=Case(
             When(
                 processing_token__isnull=False, concurrency_limit__isnull=False,
                 then="concurrency_key",
             )
         ),
-        output_field=KeyField(max_length=255), db_persist=True,
+        output_field=KeyField(max_length=255),
     )  # fmt: skip
-    unfinished_key = models.GeneratedField(
+    unfinished_key = DerivedField(
         expression=Case(When(status__in=UNFINISHED, then="unique_key")),
-        output_field=models.CharField(max_length=64), db_persist=True,
+        output_field=models.CharField(max_length=64),
     )  # fmt: skip
 
     objects = JobsManager.from_queryset(JobQuerySet)()

@@ -26,9 +26,9 @@ class TaskStatus(models.Model):
     input = models.JSONField(_("input"), null=True, blank=True, encoder=DjangoJSONEncoder)
     output = models.JSONField(_("output"), null=True, blank=True, encoder=DjangoJSONEncoder)
     complete = models.BooleanField(_("complete"), default=False)
-    total_tried = models.PositiveIntegerField(_("total tried"), default=0)
+    total_tried = models.IntegerField(_("total tried"), default=0)
     # Differs from the tries by the successes of a step that is not restored but run again.
-    total_failed = models.PositiveIntegerField(_("total failed"), default=0)
+    total_failed = models.IntegerField(_("total failed"), default=0)
 
     objects = JobsManager()
 
@@ -51,7 +51,7 @@ class JobLog(models.Model):
     State = LogState
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="log_entries", verbose_name=_("job"))
-    attempt = models.PositiveIntegerField(
+    attempt = models.IntegerField(
         _("attempt"), default=0, help_text=_("The job's attempt, from 1; 0 before the first.")
     )
     task_slug = KeyField(_("task"), max_length=255, blank=True, default="")
@@ -62,7 +62,7 @@ class JobLog(models.Model):
     output = models.JSONField(_("output"), null=True, blank=True, encoder=DjangoJSONEncoder)
     state = models.CharField(_("state"), max_length=16, choices=LogState)
     error = models.JSONField(_("error"), null=True, blank=True)
-    level = models.PositiveSmallIntegerField(_("level"), null=True, blank=True)
+    level = models.SmallIntegerField(_("level"), null=True, blank=True)
     message = models.TextField(_("message"), blank=True, default="")
     data = models.JSONField(_("data"), null=True, blank=True, encoder=DjangoJSONEncoder)
     parent_task_slug = KeyField(_("parent task"), max_length=255, blank=True, default="")

@@ -189,7 +189,14 @@ def _head_of_next_queue(key: str, after: str, using: str) -> Job | None:
     order = ("line_key", "queue", "line_rank", "due_at", "id")
     head: Job | None = (
         line.order_by(*order)
-        .only("queue", "concurrency_limit", "priority", "concurrency_key", "due_at")
+        .only(
+            "queue",
+            "concurrency_limit",
+            "priority",
+            "concurrency_key",
+            "wait_until",
+            "created_at",
+        )
         .first()
     )
     return head
@@ -199,7 +206,8 @@ def _ahead_of(head: Job, using: str) -> int:
     """Return how many run with the key or stand before `head` at the front of its queue."""
     key = head.concurrency_key
     rank = -head.priority
-    sooner = Q(claim_rank__lt=rank) | Q(claim_rank=rank, due_at__lte=head.due_at)
+    due_at = head.wait_until or head.created_at
+    sooner = Q(claim_rank__lt=rank) | Q(claim_rank=rank, due_at__lte=due_at)
     front = Q(line_key=key, queue=head.queue) & sooner
     rows = Job.objects.using(using).filter(
         Q(held_key=key) | (front & Q(concurrency_limit__isnull=False))

@@ -75,7 +75,7 @@ def _insert(jobs: Sequence[Job], using: str) -> list[Job]:
             job.save(force_insert=True, using=using)
         return list(jobs)
     stored = Job.objects.using(using).bulk_create(jobs, batch_size=BATCH)
-    notify({job.queue for job in jobs if job.wait_until is None}, using=using)
+    notify({job.queue for job in jobs if _may_be_claimed(job)}, using=using)
     return stored
 
 
@@ -90,16 +90,23 @@ def _insert_and_notify(job: Job, using: str) -> Job:
     quote = connection.ops.quote_name
     columns = ", ".join(quote(str(field.column)) for field in fields)
     values = [field.get_db_prep_save(field.pre_save(job, add=True), connection) for field in fields]
+    sql = (
+        f"INSERT INTO {quote(Job._meta.db_table)} ({columns}) "  # noqa: S608
+        f"VALUES ({', '.join(['%s'] * len(fields))}) RETURNING id"
+    )
+    if _may_be_claimed(job):
+        sql += ", pg_notify(%s, queue)"
+        values.append(CHANNEL)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {quote(Job._meta.db_table)} ({columns}) "  # noqa: S608
-            f"VALUES ({', '.join(['%s'] * len(fields))}) RETURNING id, "
-            "CASE WHEN claim_rank IS NOT NULL THEN pg_notify(%s, queue) END",
-            [*values, CHANNEL],
-        )
+        cursor.execute(sql, values)
         job.pk = cursor.fetchone()[0]
     job._state.adding, job._state.db = False, using
     return job
+
+
+def _may_be_claimed(job: Job) -> bool:
+    """Return whether a new job is due, and not held back by its key."""
+    return job.wait_until is None and job.gate == Gate.OPEN
 
 
 def _insert_unique(jobs: Sequence[Job], using: str) -> list[Job]:
