@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,7 +16,6 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from django_jobs.describe import redacted
 from django_jobs.explain.words import span
@@ -29,15 +28,6 @@ class ReadOnly:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class ReadOnlyInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
-    extra = 0
-    can_delete = False
-    show_change_link = False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
 
@@ -57,16 +47,6 @@ def json_field(name: str, label: Any, *, secret: bool = False) -> Callable[[Any,
     return show
 
 
-@admin.display(description=_("error"))
-def error_text(self: Any, obj: Any) -> SafeString | str:
-    """Return the error as Python would print it."""
-    error = obj.error
-    if not error:
-        return "-"
-    text = error.get("traceback") or f"{error.get('name', '')}: {error.get('message', '')}"
-    return format_html("<pre>{}</pre>", text)
-
-
 def badge(text: Any, tone: str) -> SafeString:
     """Return a word in the colour of its tone, see explain.State.tone."""
     return format_html('<span class="jobs-badge jobs-{}">{}</span>', tone, text)
@@ -84,7 +64,3 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return gettext("%s s") % number_format(round(seconds, 1), 1 if seconds < 10 else 0)
     return span(timedelta(seconds=seconds))
-
-
-def level_of(count: int) -> int:
-    return messages.SUCCESS if count else messages.WARNING

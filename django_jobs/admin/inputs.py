@@ -38,6 +38,7 @@ class InputForm(forms.Form):
     """
 
     prefix = "input"
+    required_css_class = "required"
     schema: ClassVar[InputSchema]
     stored: ClassVar[Mapping[str, Any]] = {}
 

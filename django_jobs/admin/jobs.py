@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
 from django_jobs import access
-from django_jobs.admin.base import ReadOnly
 from django_jobs.admin.confirm import JobActions
-from django_jobs.admin.page import JobPage
+from django_jobs.admin.enqueue import QueueByHand
+from django_jobs.admin.retry_from import RetryFrom
 from django_jobs.admin.verbs import VERBS, Verb
 from django_jobs.models import Job
 
@@ -35,7 +35,7 @@ def _action(verb: Verb) -> Action:
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnly, JobActions, JobPage):
+class JobAdmin(QueueByHand, RetryFrom, JobActions):
     list_display = ("id", "status", "slug", "queue", "created_at", "total_tried")
     list_display_links = ("id", "slug")
     list_filter = (

@@ -32,6 +32,8 @@ class Declaration(Generic[P, R]):
     """
 
     kind: ClassVar[str]
+    # A template that names it, to show its label, must not run it.
+    do_not_call_in_templates: ClassVar[bool] = True
 
     slug: str
     _: KW_ONLY
@@ -130,6 +132,8 @@ def _no_options() -> Options:
 @dataclass(frozen=True, eq=False)
 class Call(Generic[P, R]):
     """A declaration together with the options of one call."""
+
+    do_not_call_in_templates: ClassVar[bool] = True
 
     declaration: Declaration[P, R]
     options: Options = field(default_factory=_no_options)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.template import Context, Template
 from django.test import override_settings
 
 from django_jobs import InvalidInputError, Retry, task, workflow
@@ -160,3 +161,15 @@ def test_retries_that_cannot_be_stored_with_a_job_are_refused_with_a_sentence() 
 def test_an_input_that_is_too_large_is_refused_with_both_sizes() -> None:
     with pytest.raises(InvalidInputError, match=r"'add' has \d+ bytes, more than the 20"):
         add.enqueue(a=10**30)
+
+
+def test_a_template_that_shows_a_task_does_not_run_it() -> None:
+    ran = []
+
+    @task(slug="shown", label="Label")
+    def shown() -> None:
+        ran.append(1)
+
+    template = Template("{% if task %}{{ task.label }}{{ call.slug }}{% endif %}")
+    page = template.render(Context({"task": shown, "call": shown.using(queue="a")}))
+    assert (page, ran) == ("Labelshown", [])
