@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Subquery
 
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Gate, Job, JobStatus, Queue
+from django_jobs.models import Gate, Job, JobStatus, Queue, Worker
 from django_jobs.queue import concurrency
 from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import skip_locked
@@ -55,15 +55,25 @@ class Selection:
         return self.where is not None or self.ordering != USUAL_ORDER
 
 
-def claim(selection: Selection, limit: int, *, using: str) -> list[Job]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """Whether there is something to claim, and in how many seconds the next delayed job is due."""
+
+    is_due: bool = False
+    seconds_to_wake: float = math.inf
+
+
+def claim(selection: Selection, limit: int, *, wakes: bool = True, using: str) -> list[Job]:
     """Mark up to `limit` due jobs as running, and return them in the order to run them.
 
     Jobs whose key is busy are held back and do not count. An empty list means that nothing
-    was due, or that others were faster.
+    was due, or that others were faster. Unless it `wakes`, the jobs whose time has come since
+    somebody last did are left out.
     """
     if limit < 1:
         return []
-    wake(using=using)
+    if wakes:
+        wake(using=using)
     claimed: list[Job] = []
     size = limit
     while len(claimed) < limit:
@@ -91,14 +101,21 @@ def wake(*, using: str) -> None:
             break
 
 
-def seconds_to_next_wake(*, using: str) -> float:
-    """Return in how many seconds the next delayed job is due; infinity where there is none."""
+def look(selection: Selection, *, using: str) -> Outlook:
+    """Return what there is to claim, by one statement that locks nothing."""
+    # In order, as the claim asks, so that it is answered by the same index.
+    due = _candidates(selection, using).values("pk")[:1]
     delayed = Job.objects.using(using).filter(wake_at__isnull=False).order_by("wake_at")
-    first = delayed.values_list("wake_at", DatabaseNow()).first()
-    if first is None:
-        return math.inf
-    wake_at, now = first
-    return float(max((wake_at - now).total_seconds(), 0.0))
+    own = Worker.objects.using(using).filter(pk=selection.worker_id)
+    row = own.values_list(
+        Subquery(due), Subquery(delayed.values("wake_at")[:1]), DatabaseNow()
+    ).first()
+    if row is None:
+        # The worker has been forgotten for its silence; its next heartbeat makes up for it.
+        return Outlook(is_due=True)
+    first, wake_at, now = row
+    left = math.inf if wake_at is None else max((wake_at - now).total_seconds(), 0.0)
+    return Outlook(is_due=first is not None or not left, seconds_to_wake=left)
 
 
 def _due_to_wake(using: str) -> QuerySet[Job]:

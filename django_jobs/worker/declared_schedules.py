@@ -48,19 +48,27 @@ Declarations = Mapping[str, Sequence[Declared | None]]
 _written: dict[str, Declarations] = {}
 
 
-def synchronise(*, using: str) -> None:
-    """Write the declared schedules down, keeping what an admin paused or changed."""
+def synchronise(*, using: str) -> list[JobSchedule]:
+    """Write the declared schedules down, keeping what an admin paused or changed.
+
+    Return the rows of all schedules, also of those that an admin made.
+    """
     declared = {declaration.slug: _schedules_of(declaration) for declaration in registry.every()}
+    rows = JobSchedule.objects.using(using).order_by("id")
     stored: dict[str, list[JobSchedule]] = {}
-    for row in JobSchedule.objects.using(using).filter(number__isnull=False).order_by("number"):
-        stored.setdefault(row.slug, []).append(row)
+    for row in rows:
+        if row.number is not None:
+            stored.setdefault(row.slug, []).append(row)
     is_written = _written.get(using) == declared
     for slug, wanted in declared.items():
-        rows = stored.get(slug, [])
-        if rows and not is_written:
-            rows = _rewrite(slug, wanted, using=using)
-        _create_missing(slug, wanted, rows, using)
+        own = stored.get(slug, [])
+        if own and not is_written:
+            own = _rewrite(slug, wanted, using=using)
+            rows = rows.all()
+        if _create_missing(slug, wanted, own, using):
+            rows = rows.all()
     _written[using] = declared
+    return list(rows)
 
 
 def _schedules_of(declaration: Declaration[Any, Any]) -> tuple[Declared | None, ...]:
@@ -139,13 +147,19 @@ def _changes(row: JobSchedule, declared: Declared | None) -> dict[str, Any]:
 
 def _create_missing(
     slug: str, wanted: Sequence[Declared | None], rows: Sequence[JobSchedule], using: str
-) -> None:
+) -> bool:
+    """Add the rows of new schedules; return whether there were any."""
     present = {row.number for row in rows}
-    for number, declared in enumerate(wanted):
-        if declared is not None and number not in present:
-            JobSchedule.objects.using(using).get_or_create(
-                slug=slug, number=number, defaults=declared.values
-            )
+    missing = {
+        number: declared
+        for number, declared in enumerate(wanted)
+        if declared is not None and number not in present
+    }
+    for number, declared in missing.items():
+        JobSchedule.objects.using(using).get_or_create(
+            slug=slug, number=number, defaults=declared.values
+        )
+    return bool(missing)
 
 
 def schedule_of(row: JobSchedule, declaration: Declaration[Any, Any]) -> Schedule | None:

@@ -58,8 +58,9 @@ class Duties:
         self.using = using
         self._line: tuple[str, str] | None = None
         lease = conf.get().LEASE
-        self._rescue = Duty(self.take_over, min(timedelta(seconds=5), lease / 6))
+        self._rescue = Duty(self.take_over, min(timedelta(seconds=10), lease / 6))
         self._scheduling = Duty(self.handle_schedules, timedelta(seconds=1))
+        self._next_schedule_at = 0.0
         self._duties = [
             *([self._scheduling] if scheduling else []),
             Duty(self.end_leases_of_dead_neighbours, min(timedelta(seconds=5), lease / 3)),
@@ -84,15 +85,20 @@ class Duties:
         """Return how long the worker may rest without being late for a schedule."""
         if self._scheduling not in self._duties:
             return SCHEDULES_READ_EVERY
-        return max(self._scheduling.due_at - time.monotonic(), 0.0)
+        # A duty that failed has its due time only.
+        return max(max(self._next_schedule_at, self._scheduling.due_at) - time.monotonic(), 0.0)
 
     def handle_schedules(self) -> None:
-        """Enqueue what is due, and rest until something is, or may have been changed."""
+        """Enqueue what is due, and rest until something is, or may have been changed.
+
+        For the latter alone the worker does not get up.
+        """
         result = schedules.handle_schedules(using=self.using)
         for job in result.queued:
             logger.info("Scheduled job %s %s", job.pk, job.slug)
-        pause = min(schedules.seconds_to_next(using=self.using), SCHEDULES_READ_EVERY)
-        self._scheduling.due_at = time.monotonic() + pause
+        now, left = time.monotonic(), schedules.seconds_to_next(using=self.using)
+        self._next_schedule_at = now + left
+        self._scheduling.due_at = now + min(left, SCHEDULES_READ_EVERY)
 
     def take_over(self) -> None:
         taken_over = rescue.take_over(using=self.using)
@@ -135,3 +141,4 @@ class Duties:
             if identity.is_gone(worker.pid, worker.process_start):
                 logger.warning("The worker %s is gone; its jobs run again", worker)
                 rescue.end_leases(worker, using=self.using)
+                self._rescue.due_at = 0.0

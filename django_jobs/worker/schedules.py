@@ -35,9 +35,9 @@ def handle_schedules(*, queue: str | None = None, using: str) -> ScheduleResult:
     if not conf.get().SCHEDULING:
         return result
     now = timezone.now()
-    synchronise(using=using)
-    rows = JobSchedule.objects.using(using).order_by("id")
-    for row in rows if queue is None else rows.filter(queue=queue):
+    for row in synchronise(using=using):
+        if queue not in (None, row.queue):
+            continue
         try:
             if turn := _turn(row, now, result, using):
                 turn.handle()

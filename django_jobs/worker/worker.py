@@ -19,7 +19,7 @@ from django.db.models import Q
 from django_jobs import conf
 from django_jobs.models import Job, JobStatus, Queue, TaskStatus
 from django_jobs.queue import throughput
-from django_jobs.queue.claim import Selection, claim, seconds_to_next_wake
+from django_jobs.queue.claim import Outlook, Selection, claim, look
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.notify import is_supported
 from django_jobs.queue.record import Report, record
@@ -44,6 +44,8 @@ logger = logging.getLogger("django_jobs.worker")
 POLLS_LEFT_OUT = 5
 # However seldom is polled: a dead neighbour is to be noticed within 15 seconds.
 LONGEST_REST = 5.0
+# How long to leave alone what is due, and cannot be taken.
+SHORTEST_REST = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,46 +138,57 @@ class Worker:
 
     def _work(self) -> None:
         outage = Outage(self.using, "the worker")
+        called = False
         while not self._stopping.is_set():
             self._wake.clear()
             try:
                 if outage.failures:
                     self._regain()
-                pause = self._turn()
+                pause = self._turn(called)
             except DISCONNECTED as error:
                 pause = outage.note(error)
             else:
                 outage.end()
             if pause is None:
                 return
-            self._wake.wait(min(pause, LONGEST_REST))
+            called = self._wake.wait(min(pause, LONGEST_REST)) or not pause
 
     def _regain(self) -> None:
         """After an outage, let every worker renew its leases before any job is taken over."""
         self.heartbeat.renew()
         self.duties.put_off_rescue()
 
-    def _turn(self) -> float | None:
-        """Do what is to be done now; return how long to pause, None to end."""
+    def _turn(self, called: bool) -> float | None:
+        """Do what is to be done now; return how long to pause, None to end.
+
+        Who is `called` claims without looking first.
+        """
         self._look_after_oneself()
         self.duties.perform()
         self._give_back_unstarted(older_than=LONGEST_IN_BUFFER)
         if not self.pace.is_time() and not self._running:
             return self.pace.seconds_to_next_tick()
-        if self._claim():
+        if called and self._claim(wakes=bool(self._running)):
             return 0
+        outlook = self._look()
+        if outlook.is_due:
+            if self._claim():
+                return 0
+            outlook = self._look()
         if self._is_done():
             return None
         if not self._running:
             self.pace.end_of_pass()
-        return self._poll_seconds()
+        return self._poll_seconds(outlook)
 
-    def _poll_seconds(self) -> float:
+    def _look(self) -> Outlook:
+        return look(self._selection(), using=self.using) if self._room() > 0 else Outlook()
+
+    def _poll_seconds(self, outlook: Outlook) -> float:
         """Return how long to wait for something to happen; not in step with other workers."""
         often = 1 if not self.listener.hears.is_set() else POLLS_LEFT_OUT
         poll = self.poll_interval.total_seconds() * often * random.uniform(0.8, 1.2)
-        if self._room() > 0:
-            poll = min(poll, seconds_to_next_wake(using=self.using))
+        poll = min(poll, max(outlook.seconds_to_wake, SHORTEST_REST))
         return min(poll, self.duties.seconds_to_next_schedule())
 
     def _look_after_oneself(self) -> None:
@@ -189,12 +202,13 @@ class Worker:
             self.wants_replacement = True
             self.stop()
 
-    def _claim(self) -> bool:
+    def _claim(self, *, wakes: bool = True) -> bool:
         """Claim as many jobs as there is room for, and start them; return whether any."""
         room = self._room()
         if room < 1 or self._stopping.is_set():
             return False
-        jobs = claim(self._selection(), min(room, self.options.limit), using=self.using)
+        size = min(room, self.options.limit)
+        jobs = claim(self._selection(), size, wakes=wakes, using=self.using)
         if not jobs:
             return False
         self.pace.note_claimed(len(jobs))
