@@ -47,7 +47,7 @@ class WorkerAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("jobs running"), ordering="jobs_running")
     def jobs(self, worker: Worker) -> SafeString:
-        url = jobs_url(status__exact=JobStatus.RUNNING.value, worker__id__exact=worker.pk)
+        url = jobs_url(status=JobStatus.RUNNING.value, worker=worker.pk)
         count = worker.jobs_running
         text = ngettext("%(count)d job", "%(count)d jobs", count) % {"count": count}
         return format_html('<a href="{}">{}</a>', url, text)

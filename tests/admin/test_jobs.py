@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.db import connection
 from django.test import override_settings
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -32,64 +30,6 @@ def declare(slug="shown", **options):
         return text
 
     return shown
-
-
-def test_the_list_shows_status_task_queue_and_tries(admin_client):
-    job = declare().using(queue="mail").enqueue(text="a")
-    page = admin_client.get(LIST).content.decode()
-    assert detail(job) in page
-    for column in ("status", "slug", "queue", "created_at", "total_tried"):
-        assert f"field-{column}" in page
-    assert "mail" in page
-
-
-def test_the_list_of_many_jobs_takes_fewer_than_ten_queries(admin_client):
-    declare().enqueue_many([{"text": str(number)} for number in range(150)])
-    admin_client.get(LIST)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        page = admin_client.get(LIST)
-    assert page.status_code == 200
-    assert len(queries) < 10
-    # One count, for the pages; none of all the jobs behind a filter or a search.
-    with CaptureQueriesContext(connection) as queries:
-        admin_client.get(LIST, {"q": "nothing"})
-    assert sum("COUNT(" in query["sql"] for query in queries) == 1
-
-
-@pytest.mark.parametrize("parameter", ["status__exact", "kind__exact", "slug", "queue"])
-def test_the_list_is_filtered(admin_client, parameter):
-    wanted = declare("wanted").using(queue="mail").enqueue()
-    run_jobs()
-
-    @workflow(slug="other")
-    def other(ctx): ...
-
-    unwanted = other.enqueue()
-    values = {
-        "status__exact": "successful", "kind__exact": "task", "slug": "wanted", "queue": "mail",
-    }  # fmt: skip
-    page = admin_client.get(LIST, {parameter: values[parameter]}).content.decode()
-    assert detail(wanted) in page
-    assert detail(unwanted) not in page
-
-
-def test_jobs_are_found_by_their_id_and_their_key(admin_client):
-    keyed = declare(concurrency=lambda input, queue: "user:7").enqueue()
-    other = declare("other").enqueue()
-    for term in (str(keyed.pk), "user:7", f" {keyed.pk} "):
-        page = admin_client.get(LIST, {"q": term}).content.decode()
-        assert detail(keyed) in page
-        assert detail(other) not in page
-
-
-@pytest.mark.parametrize("term", ["9" * 40, "user:8", "²", "'; --", "shown"])
-def test_a_search_for_something_else_finds_nothing(admin_client, term):
-    job = declare().enqueue()
-    page = admin_client.get(LIST, {"q": term})
-    assert page.status_code == 200
-    assert detail(job) not in page.content.decode()
 
 
 def test_a_job_shows_its_input_output_log_and_steps(admin_client):
