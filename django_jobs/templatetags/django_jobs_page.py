@@ -27,7 +27,7 @@ register = template.Library()
 # What is longer than a line is indented, then folded, and in the end cut.
 MOST_ON_A_LINE = 80
 MOST_UNFOLDED = 240
-MOST_SHOWN = 20_000
+MOST_SHOWN = 10_000
 
 
 @register.inclusion_tag("admin/django_jobs/job/_stored.html")

@@ -131,7 +131,9 @@ def test_a_step_around_it_runs_again_without_those_before_it(ran: Ran) -> None:
     assert ran == ["first", "inner-1", "inner-2", "last", "inner-2", "last"]
 
 
-def test_a_child_is_enqueued_again_and_the_unfinished_one_cancelled(ran: Ran) -> None:
+def with_child(ran: Ran) -> Job:
+    """Return a job that has failed after its step "child" enqueued another."""
+
     @task(slug="child")
     def child() -> None: ...
 
@@ -142,6 +144,11 @@ def test_a_child_is_enqueued_again_and_the_unfinished_one_cancelled(ran: Ran) ->
 
     job = flow.enqueue()
     run(job)
+    return job
+
+
+def test_a_child_is_enqueued_again_and_the_unfinished_one_cancelled(ran: Ran) -> None:
+    job = with_child(ran)
     first = Job.objects.get(slug="child")
     assert retry_from(job, "child")
     run(job)
@@ -151,16 +158,7 @@ def test_a_child_is_enqueued_again_and_the_unfinished_one_cancelled(ran: Ran) ->
 
 
 def test_a_child_of_a_step_that_is_kept_goes_on(ran: Ran) -> None:
-    @task(slug="child")
-    def child() -> None: ...
-
-    @workflow(slug="flow")
-    def flow(ctx: JobContext) -> None:
-        ctx.enqueue_child("child", child)
-        ran.step(ctx, "fails", fails=True)
-
-    job = flow.enqueue()
-    run(job)
+    job = with_child(ran)
     assert retry_from(job, "fails")
     assert Job.objects.get(slug="child").status == JobStatus.READY
 
