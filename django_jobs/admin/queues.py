@@ -59,6 +59,9 @@ def _note(admin_of: admin.ModelAdmin[Any], request: HttpRequest, name: str, what
 
 @admin.register(Queue)
 class QueueAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    class Media:
+        css = {"all": ["django_jobs/jobs.css"]}
+
     list_display = ("name", "state", "paused_at", "paused_by", "jobs")
     list_filter = ("paused",)
     search_fields = ("name",)

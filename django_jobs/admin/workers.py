@@ -20,6 +20,9 @@ from django_jobs.models import JobStatus, Worker
 
 @admin.register(Worker)
 class WorkerAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    class Media:
+        css = {"all": ["django_jobs/jobs.css"]}
+
     list_display = ("__str__", "state", "takes_from", "jobs", "started_at", "last_heartbeat_at")
     search_fields = ("host",)
     ordering = ("-last_heartbeat_at",)

@@ -146,6 +146,13 @@ def next_time(after: datetime, *, cron: str, zone: str | tzinfo) -> datetime:
     return next(_times(after, cron=cron, zone=zone))
 
 
+def next_times(
+    after: datetime, *, cron: str, zone: str | tzinfo, count: int
+) -> list[datetime]:  # fmt: skip
+    """Return the first `count` due times after `after`, in UTC; see next_time()."""
+    return list(islice(_times(after, cron=cron, zone=zone), count))
+
+
 def times_between(
     after: datetime, until: datetime, *, cron: str, zone: str | tzinfo, limit: int
 ) -> list[datetime]:

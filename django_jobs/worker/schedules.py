@@ -16,7 +16,7 @@ from django_jobs.worker.declared_schedules import schedule_of, synchronise
 from django_jobs.worker.schedule_turn import ScheduleContext, ScheduleResult, Turn, sentence
 
 __all__ = [
-    "ScheduleContext", "ScheduleResult", "handle_schedules", "resume", "run_now",
+    "ScheduleContext", "ScheduleResult", "handle_schedules", "pause", "resume", "run_now",
     "seconds_to_next",
 ]  # fmt: skip
 
@@ -67,6 +67,11 @@ def run_now(row: JobSchedule, *, using: str) -> Job:
     row = JobSchedule.objects.using(using).get(pk=row.pk)
     options = Options().merged(queue=row.queue, meta={"scheduled": True})
     return enqueue([(registry.get(row.slug), row.input, options)])[0]
+
+
+def pause(rows: QuerySet[JobSchedule]) -> int:
+    """Let schedules enqueue nothing until they are resumed; return how many were not paused."""
+    return rows.filter(enabled=True).update(enabled=False)
 
 
 def resume(rows: QuerySet[JobSchedule]) -> int:
