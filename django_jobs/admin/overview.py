@@ -18,6 +18,7 @@ from django_jobs.admin.base import ReadOnly
 from django_jobs.admin.charts import chart
 from django_jobs.admin.numbers import Numbers, look
 from django_jobs.admin.queues import may_change_queues, pause, resume
+from django_jobs.explain import stuck
 from django_jobs.models import Overview, database_alias
 from django_jobs.tasks.bounds import check_queue
 
@@ -59,6 +60,7 @@ class OverviewAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
                 (_("Last hour"), _("per minute"), "H:i", _chart(numbers.hour, queue)),
                 (_("Last day"), _("per hour"), "D H:i", _chart(numbers.day, queue)),
             ],
+            "stuck": stuck.find(using=database_alias()),
             "warnings": list(_warnings(numbers)),
             "may_change_queues": may_change_queues(request),
             "may_view_workers": request.user.has_perm("django_jobs.view_worker"),

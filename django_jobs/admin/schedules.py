@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -23,13 +22,11 @@ from django_jobs.admin.base import badge, json_field
 from django_jobs.admin.cron import in_words
 from django_jobs.admin.schedule_form import PREVIEW, ScheduleForm
 from django_jobs.exceptions import InvalidInputError, UnknownTaskError
+from django_jobs.explain.stuck import LATE
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobSchedule, JobStatus, ScheduleRun, database_alias
 from django_jobs.tasks import registry
 from django_jobs.worker import schedules
-
-# How late a schedule may be: workers look every few seconds.
-LATE = timedelta(minutes=2)
 
 TONES = {JobStatus.SUCCESSFUL: "good", JobStatus.FAILED: "bad", JobStatus.CANCELLED: "warning"}
 

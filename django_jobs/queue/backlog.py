@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections
-from django.db.models import F, IntegerField, QuerySet, Subquery
+from django.db.models import BooleanField, ExpressionWrapper, F, IntegerField, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 
 from django_jobs.models import Gate, Job, JobStatus, Wait
@@ -18,8 +18,6 @@ from django_jobs.models import Gate, Job, JobStatus, Wait
 MOST_COUNTED = 10_000
 # How many queues with ready jobs are told apart.
 MOST_QUEUES = 50
-
-STATES = ("ready", "delayed", "held", "running", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Count:
 class Backlog:
     """The unfinished jobs of one queue."""
 
-    # By state, one of STATES.
+    # By state: ready, delayed, retrying, held, running, waiting.
     counts: dict[str, Count] = field(default_factory=dict)
     # Since when the oldest ready job has been due.
     oldest_due_at: datetime | None = None
@@ -134,7 +132,7 @@ def _triples(row: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
 
 
 def _counted(
-    rows: QuerySet[Any], fields: Sequence[str], states: Sequence[str],
+    rows: QuerySet[Any], fields: Sequence[Any], states: Sequence[str],
     state_of: Callable[..., str | None],
 ) -> _Tally:  # fmt: skip
     """Count rows by state and by queue, which is the first of `fields`.
@@ -153,8 +151,15 @@ def _counted(
 def _by_time(using: str) -> _Tally:
     """Count what a time is waited for."""
     jobs = Job.objects.using(using).filter(wake_at__isnull=False)
-    states = {JobStatus.READY: "delayed", JobStatus.WAITING: "waiting"}
-    return _counted(jobs, ("queue", "status"), ("delayed", "waiting"), states.get)
+    has_failed = ExpressionWrapper(Q(error__isnull=False), BooleanField())
+
+    def state_of(status: str, has_failed: bool) -> str:
+        if status == JobStatus.WAITING:
+            return "waiting"
+        return "retrying" if has_failed else "delayed"
+
+    states = ("delayed", "retrying", "waiting")
+    return _counted(jobs, ("queue", "status", has_failed), states, state_of)
 
 
 def _in_line(using: str) -> _Tally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -20,10 +18,10 @@ register.simple_tag(base.jobs_url, name="jobs_url")
 
 
 @register.simple_tag
-def count_cell(row: QueueNumbers, state: str, **lookups: Any) -> SafeString:
-    """Return how many jobs of the queue are in a state, as a cell that leads to them."""
+def count_of(row: QueueNumbers, state: str) -> SafeString:
+    """Return how many jobs of the queue are in a state, as a link to them."""
     count = row.backlog.counts[state]
     if not count:
-        return format_html('<td class="jobs-number jobs-none">{}</td>', 0)
-    url = base.jobs_url(queue=row.name, **lookups)
-    return format_html('<td class="jobs-number"><a href="{}">{}</a></td>', url, count)
+        return format_html('<span class="jobs-none">{}</span>', 0)
+    url = base.jobs_url(queue=row.name, status=state)
+    return format_html('<a href="{}">{}</a>', url, count)

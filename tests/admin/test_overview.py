@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_jobs import jobs, task
-from django_jobs.models import Job, JobStatus, Queue, Throughput, Worker
+from django_jobs.models import Job, JobSchedule, JobStatus, Queue, Throughput, Worker
 from tests.admin.conftest import Staff
 from tests.admin.support import HOSTILE
 
@@ -77,7 +77,7 @@ def test_a_queue_shows_what_it_has_to_do_and_what_it_did(admin_client: Client) -
     _state, ready, oldest, delayed, held, waiting, running, done, failed, *_rest = cells(
         text_of(admin_client), "default"
     )
-    assert (ready, delayed, held, waiting, running) == ("5", "1", "0", "0", "0")
+    assert (ready, delayed, held, waiting, running) == ("5", "1 / 0", "0", "0", "0")
     assert oldest.replace("\xa0", " ") == "3 hours"
     assert (done, failed) == ("2", "1 / 1")
 
@@ -253,3 +253,16 @@ def test_running_jobs_of_a_worker_are_found(admin_client: Client) -> None:
     assert reverse("admin:django_jobs_job_change", args=[job.pk]) in listed
     assert reverse("admin:django_jobs_job_change", args=[unclaimed.pk]) not in listed
     assert none.endswith(f"={other.pk}")
+
+
+def test_what_is_stuck_is_counted(admin_client: Client) -> None:
+    JobSchedule.objects.create(
+        slug="work", cron="@daily", next_run_at=timezone.now() - timedelta(hours=1)
+    )
+    Job.objects.create(
+        slug="work", status=JobStatus.RUNNING, processing_token="0" * 32,
+        processing_until=timezone.now() - timedelta(minutes=1),
+    )  # fmt: skip
+    page = text_of(admin_client)
+    assert "1 job is stuck" in page
+    assert "1 schedule is overdue" in page

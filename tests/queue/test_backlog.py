@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_jobs.models import Event, Job, JobStatus, Wait
 from django_jobs.queue import backlog
-from tests.queue.support import add, add_many, claim
+from tests.queue.support import ERROR, add, add_many, claim
 
 pytestmark = pytest.mark.django_db
 
@@ -49,13 +49,14 @@ def test_each_state_is_counted_by_queue() -> None:
     add_many(3)
     add(queue=HOSTILE)
     add(queue="mail", wait_until=later)
+    add(queue="mail", wait_until=later, error=ERROR)
     add_many(4, "key", queue="media")
     claim(2, queue="media")
     suspend(add(queue="asleep"), wait_until=later)
     assert counts() == {
         "default": {"ready": "3"},
         HOSTILE: {"ready": "1"},
-        "mail": {"delayed": "1"},
+        "mail": {"delayed": "1", "retrying": "1"},
         "media": {"running": "1", "held": "3"},
         "asleep": {"waiting": "1"},
     }
