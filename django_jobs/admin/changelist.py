@@ -44,6 +44,8 @@ class JobChangeList(ChangeList):
         self.queryset = matching.defer(*NOT_LISTED)
         super().get_results(request)
         self.queryset = matching
+        # Not said beside the search: it is not counted.
+        self.full_result_count = self.result_count
         self.is_capped = self.paginator.up_to_one_more > MOST
         self.shown_count = capped(self.paginator.up_to_one_more, MOST)
         jobs: list[Any] = list(self.result_list)

@@ -80,18 +80,21 @@ def _later() -> Q:
     return Q(status=JobStatus.READY, wake_at__gt=DatabaseNow())
 
 
-# By which columns the states are found that a partial index knows.
+# By columns that a partial index knows, and the status, of which the planner knows how rare it is.
 STATES: dict[str, tuple[Any, Callable[[], Q]]] = {
     "ready": (
         State.READY.label,
         lambda: (
-            Q(claim_rank__isnull=False)
-            | Q(status=JobStatus.READY, wake_at__isnull=False, wake_at__lte=DatabaseNow())
+            Q(status=JobStatus.READY)
+            & (Q(claim_rank__isnull=False) | Q(wake_at__lte=DatabaseNow()))
         ),
     ),
     "delayed": (State.DELAYED.label, lambda: _later() & Q(error__isnull=True)),
     "retrying": (State.RETRYING.label, lambda: _later() & Q(error__isnull=False)),
-    "held": (State.HELD.label, lambda: Q(line_key__isnull=False, line_rank__isnull=False)),
+    "held": (
+        State.HELD.label,
+        lambda: Q(status=JobStatus.READY, line_key__isnull=False, line_rank__isnull=False),
+    ),
     "running": (
         State.RUNNING.label,
         lambda: Q(status=JobStatus.RUNNING, processing_until__isnull=False),

@@ -20,6 +20,7 @@ from tests.queue.support import ERROR, add, claim_one, end, end_lease
         ("can't read '/tmp/a-1' at 0x7f3A", "can't read … at …"),
         (f"no {uuid.uuid4()} in v2", "no … in v…"),
         ('no key "user"\nand more', "no key …"),
+        ("'colour_7'", "'colour_…'"),
         ("nothing to replace", "nothing to replace"),
         ("", ""),
     ],
