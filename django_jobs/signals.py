@@ -7,7 +7,7 @@ that raises is logged and hurts nothing. They are sent in the process that made 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.dispatch import Signal
@@ -38,7 +38,10 @@ def has_listeners(signal: Signal) -> bool:
 
 
 def announce(signal: Signal, jobs: Iterable[Job]) -> None:
-    """Send `signal` for each job."""
+    """Send `signal` for each job, unless only the log listens, which is not written."""
+    _receiver, level = _LOGGED[signal]
+    if not has_listeners(signal) and not logger.isEnabledFor(level):
+        return
     for job in jobs:
         signal.send_robust(sender=type(job), job=job)
 
@@ -88,17 +91,17 @@ def _error(job: Job) -> str:
     return str((job.error or {}).get("name", "asked for it"))
 
 
-_LOGGED = {
-    job_enqueued: _log_enqueued,
-    job_started: _log_started,
-    job_succeeded: _log_succeeded,
-    job_failed: _log_failed,
-    job_retried: _log_retried,
-    job_cancelled: _log_cancelled,
-    claim_lost: _log_claim_lost,
+_LOGGED: dict[Signal, tuple[Callable[..., None], int]] = {
+    job_enqueued: (_log_enqueued, logging.DEBUG),
+    job_started: (_log_started, logging.INFO),
+    job_succeeded: (_log_succeeded, logging.INFO),
+    job_failed: (_log_failed, logging.ERROR),
+    job_retried: (_log_retried, logging.WARNING),
+    job_cancelled: (_log_cancelled, logging.INFO),
+    claim_lost: (_log_claim_lost, logging.WARNING),
 }
 
 
 def connect() -> None:
-    for signal, receiver in _LOGGED.items():
+    for signal, (receiver, _level) in _LOGGED.items():
         signal.connect(receiver, dispatch_uid="django_jobs.signals")

@@ -6,14 +6,15 @@ import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet, Subquery
 
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import Gate, Job, JobStatus, Queue, Worker
-from django_jobs.queue import concurrency
+from django_jobs.queue import claim_at_once, concurrency
 from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import skip_locked
 from django_jobs.queue.transient import retried
@@ -52,7 +53,11 @@ class Selection:
         The front of a line is that of the usual order among all jobs; another order, or a
         condition, may want another job of the line.
         """
-        return self.where is not None or self.ordering != USUAL_ORDER
+        return not self.is_usual
+
+    @property
+    def is_usual(self) -> bool:
+        return self.where is None and self.ordering == USUAL_ORDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +79,13 @@ def claim(selection: Selection, limit: int, *, wakes: bool = True, using: str) -
         return []
     if wakes:
         wake(using=using)
+    at_once = selection.is_usual and claim_at_once.is_supported(using)
+    step = _claim_at_once if at_once else _claim_some
     claimed: list[Job] = []
     size = limit
     while len(claimed) < limit:
         try:
-            looked_at, seated, waiting = _claim_some(
-                selection, size, limit - len(claimed), using=using
-            )
+            looked_at, seated, waiting = step(selection, size, limit - len(claimed), using=using)
             claimed += seated
             concurrency.look_again(waiting, using=using)
         except (OperationalError, InterfaceError):
@@ -90,8 +95,45 @@ def claim(selection: Selection, limit: int, *, wakes: bool = True, using: str) -
             break
         if looked_at < size or not waiting:
             break
-        size = LOOK_AHEAD
+        size, step = LOOK_AHEAD, _claim_some
     return claimed
+
+
+def _claim_at_once(
+    selection: Selection, size: int, room: int, *, using: str
+) -> tuple[int, list[Job], list[Job]]:
+    """See _claim_some(), which is left those of the candidates that have a key."""
+    claimed, keyed = _claim_keyless(selection, size, using=using)
+    if not keyed:
+        return len(claimed), sorted(claimed, key=_usual_place), []
+    try:
+        among = [job.pk for job in keyed]
+        _found, seated, waiting = _claim_some(
+            selection, size, room - len(claimed), among=among, using=using
+        )
+    except (OperationalError, InterfaceError):
+        if not claimed or transaction.get_connection(using).in_atomic_block:
+            raise
+        seated, waiting = [], []
+    return len(claimed) + len(keyed), sorted([*claimed, *seated], key=_usual_place), waiting
+
+
+@retried
+def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list[Job], list[Job]]:
+    statement = _statement_for(selection.queues, using)
+    return statement.run(size, lease=selection.lease, worker_id=selection.worker_id)
+
+
+@cache
+def _statement_for(queues: tuple[str, ...] | None, using: str) -> claim_at_once.ClaimStatement:
+    return claim_at_once.ClaimStatement(
+        _candidates(Selection(queues=queues, lease=timedelta(0)), using)
+    )
+
+
+def _usual_place(job: Job) -> tuple[int, datetime, int]:
+    """Return what USUAL_ORDER goes by."""
+    return (-job.priority, job.wait_until or job.created_at, job.pk)
 
 
 def wake(*, using: str) -> None:
@@ -133,13 +175,16 @@ def _wake_some(*, using: str) -> int:
 
 @retried
 def _claim_some(
-    selection: Selection, size: int, room: int, *, using: str
+    selection: Selection, size: int, room: int, *, among: Sequence[int] | None = None, using: str
 ) -> tuple[int, list[Job], list[Job]]:
     """Look at `size` candidates in one transaction; return how many, who runs, who waits."""
+    chosen = _candidates(selection, using)
+    if among is not None:
+        chosen = chosen.filter(pk__in=among)
     for tries_left in reversed(range(TRIES)):
         try:
             with transaction.atomic(using=using):
-                rows = list(skip_locked(_candidates(selection, using))[:size])
+                rows = list(skip_locked(chosen)[:size])
                 # A condition on related rows can find a job more than once.
                 candidates = list({job.pk: job for job in rows}.values())
                 seated, waiting = concurrency.seat(candidates, room, using=using)

@@ -13,7 +13,7 @@ Delayed, retrying, held back and stuck are not statuses: they follow from the ot
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -96,7 +96,10 @@ class Change:
 
 
 def succeed(output: Any) -> Change:
-    return Change(status=SUCCESSFUL, result="success", signal=signals.job_succeeded, output=output)
+    return _SUCCESS if output is None else replace(_SUCCESS, output=output)
+
+
+_SUCCESS = Change(status=SUCCESSFUL, result="success", signal=signals.job_succeeded)
 
 
 def fail(error: dict[str, Any]) -> Change:

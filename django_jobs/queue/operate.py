@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -43,6 +45,19 @@ CANCELLED_ERROR = {
 }
 
 
+_latest_cancellation = -math.inf
+
+
+def latest_cancellation() -> float:
+    """Return when this process has last cancelled a job, by the monotonic clock."""
+    return _latest_cancellation
+
+
+def _note_cancellation() -> None:
+    global _latest_cancellation
+    _latest_cancellation = time.monotonic()
+
+
 def cancel(jobs: QuerySet[Job]) -> int:
     """Cancel what is not finished, in batches; return how many jobs that was.
 
@@ -63,6 +78,9 @@ def cancel_batch(pks: Sequence[int], *, using: str) -> list[int]:
 def _follow_up_cancel(stopped: Sequence[Job], *, using: str) -> None:
     if not stopped:
         return
+    _note_cancellation()
+    if transaction.get_connection(using).in_atomic_block:
+        transaction.on_commit(_note_cancellation, using=using, robust=True)
     concurrency.look_again(stopped, using=using)
     waits.wake_parents(stopped, using=using)
     signals.announce(signals.job_cancelled, stopped)

@@ -1,11 +1,16 @@
-"""Locks on rows, where the database has them."""
+"""Rows: their locks, where the database has them, and instances made of them cheaply."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import Field, JSONField, Model, QuerySet
+from django.db.models.base import ModelState
 
 M = TypeVar("M", bound=Model)
 
@@ -17,3 +22,53 @@ def skip_locked(rows: QuerySet[M]) -> QuerySet[M]:
         skip_locked=features.has_select_for_update_skip_locked,
         of=("self",) if features.has_select_for_update_of else (),
     )
+
+
+def stored_fields(model: type[Model]) -> list[Field[Any, Any]]:
+    """Return the fields that are written; the database derives the others from them."""
+    return [field for field in model._meta.concrete_fields if not field.generated]
+
+
+def instance(model: type[M], values: Mapping[str, Any], *, using: str | None = None) -> M:
+    """Return an instance with these attributes; stored in `using`, where that is given.
+
+    Without `Model.__init__`, which for a job costs as much as all that is done with it here:
+    no defaults, no signals. What is left out is deferred.
+    """
+    made = model.__new__(model)
+    state = ModelState()
+    state.db, state.adding = using, using is None
+    made.__dict__.update(values, _state=state)
+    return made
+
+
+def new(model: type[M], values: Mapping[str, Any]) -> M:
+    """Return an instance that is not stored yet, with the defaults of what is left out."""
+    return instance(model, {**_defaults(model), **values})
+
+
+@cache
+def _defaults(model: type[Model]) -> dict[str, Any]:
+    return {field.attname: field.get_default() for field in stored_fields(model)}
+
+
+def instances(
+    model: type[M], fields: Sequence[Field[Any, Any]], rows: Iterable[tuple[Any, ...]],
+    alike: Mapping[str, Any] = MappingProxyType({}), *, using: str,
+) -> list[M]:  # fmt: skip
+    """Return instances of rows as PostgreSQL's driver returns them, a column for each field.
+
+    `alike` are attributes that all have alike.
+    """
+    names = [field.attname for field in fields]
+    in_json = [field.attname for field in fields if isinstance(field, JSONField)]
+    parse: Callable[[str], Any] = json.loads
+    found = []
+    for row in rows:
+        values = dict(zip(names, row, strict=True))
+        for name in in_json:
+            if values[name] is not None:
+                values[name] = parse(values[name])
+        values.update(alike)
+        found.append(instance(model, values, using=using))
+    return found

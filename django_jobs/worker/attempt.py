@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from django_jobs.exceptions import JobCancelledError
 from django_jobs.models import EVENT_SLUG, Job, JobLog, LogState, TaskStatus, Wait
+from django_jobs.queue import operate
 from django_jobs.queue.record import Report, Standing
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Declaration
@@ -26,6 +28,8 @@ from django_jobs.worker.errors import ClaimLost
 from django_jobs.worker.recorder import write
 from django_jobs.worker.runtime import Runtime
 
+# How long a step may rely on what the record of the one before said of the claim, in seconds.
+FRESH_FOR = 0.01
 PROGRESS_INTERVAL = 1.0
 
 StepKey = tuple[str, str]
@@ -69,6 +73,8 @@ class Attempt:
         self.waits: list[Wait] = []
         self.wake_at: datetime | None = None
         self._begun = time.monotonic()
+        # When the database has last said how the worker stands to the job.
+        self._held_at = -math.inf
         # The steps that succeeded in this attempt.
         self.done: set[StepKey] = set()
         # Set where a step of the job asked for the job to be cancelled.
@@ -95,6 +101,18 @@ class Attempt:
         self._refuse_inside_transaction()
         self.insist(write(self.runtime.recorder, Report(job=self.job)))
 
+    def check_before_step(self) -> None:
+        """See check(); the database is not asked where it has said so a moment ago.
+
+        What this process knows of cancellations counts at once all the same.
+        """
+        known = max(operate.latest_cancellation(), self.runtime.latest_revocation)
+        is_fresh = time.monotonic() - self._held_at < FRESH_FOR and self._held_at > known
+        if self.cancellation is not None or not is_fresh:
+            self.check()
+        else:
+            self._refuse_inside_transaction()
+
     def _refuse_inside_transaction(self) -> None:
         """Raise where a step would be remembered though its writes may yet be rolled back.
 
@@ -112,6 +130,7 @@ class Attempt:
 
     def insist(self, standing: Standing) -> None:
         """Raise unless the worker holds the job."""
+        self._held_at = time.monotonic()
         if standing is Standing.CANCELLED:
             raise JobCancelledError(f"Job {self.job.pk} was cancelled.")
         if standing is Standing.LOST:
@@ -127,6 +146,8 @@ class Attempt:
 
     def put_off_entries(self) -> list[JobLog]:
         """Return the messages of an atomic handler, for whichever record is not rolled back."""
+        if not self._put_off:
+            return []
         with self.lock:
             return [copy(entry) for entry in self._put_off]
 
@@ -168,6 +189,8 @@ class Attempt:
 
     def taken_events(self) -> set[int]:
         """Return the events that waits of this job have had."""
+        if not self.statuses:
+            return set()
         with self.lock:
             outputs = [
                 status.output or {}
@@ -245,5 +268,4 @@ class Progress:
             return True
 
     def take_unwritten(self) -> dict[str, Any]:
-        with self.lock:
-            return {} if self.unwritten is None else {"progress": self.unwritten}
+        return {} if self.unwritten is None else {"progress": self.unwritten}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -17,7 +18,7 @@ from django_jobs.queue.json import normalise
 from django_jobs.tasks.schema import OutputSchema
 from django_jobs.worker.decide import Left, Outcome, Raised, Returned
 from django_jobs.worker.errors import ClaimLost, Suspended, TimeIsUp
-from django_jobs.worker.watch import time_limit
+from django_jobs.worker.watch import Watch, time_limit
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -57,11 +58,7 @@ class Invocation:
 
     @property
     def is_async(self) -> bool:
-        try:
-            return inspect.iscoroutinefunction(self.function())
-        except (Exception, SystemExit):
-            # Calling it will raise this again, where it is recorded.
-            return False
+        return is_async(self.function)
 
     @property
     def seconds(self) -> float | None:
@@ -83,6 +80,25 @@ class Invocation:
         return TaskTimeoutError(f"{self.name} ran longer than the timeout{limit}.")
 
 
+def is_async(function: Callable[[], Callable[..., Any]]) -> bool:
+    """Whether what is returned is a coroutine function; False where it cannot be imported."""
+    try:
+        return inspect.iscoroutinefunction(function())
+    except (Exception, SystemExit):
+        # Calling it will raise this again, where it is recorded.
+        return False
+
+
+_UNCHANGEABLE = frozenset({str, int, float, bool, type(None)})
+
+
+def fresh(input: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of stored input that a handler may change."""
+    if all(type(value) in _UNCHANGEABLE for value in input.values()):
+        return dict(input)
+    return deepcopy(input)
+
+
 def _nothing() -> None:
     pass
 
@@ -91,20 +107,18 @@ async def _no_steps() -> None:
     pass
 
 
-def call(invocation: Invocation, runtime: Runtime) -> Outcome:
-    """Call the function from a thread, to its end, whatever kind it is."""
+def call(invocation: Invocation, runtime: Runtime, *, alone: bool = False) -> Outcome:
+    """Call the function from a thread, to its end, whatever kind it is.
+
+    `alone` says that no connection of this thread is in a transaction.
+    """
     try:
-        with ExitStack() as stack:
-            if runtime.inline:
-                stack.enter_context(_Savepoint(runtime.using))
-            else:
-                stack.enter_context(_leaving_no_transaction())
+        with _surroundings(runtime, alone):
             if invocation.is_async:
                 return runtime.wait_for(lambda: acall(invocation, runtime))
-            if invocation.seconds is not None:
-                watch = stack.enter_context(time_limit(invocation.seconds, invocation.on_stuck))
-            value = invocation.function()(*invocation.args, **invocation.kwargs())
-        if invocation.seconds is not None and watch.time_is_up:
+            with _limit(invocation) as watch:
+                value = invocation.function()(*invocation.args, **invocation.kwargs())
+        if watch is not None and watch.time_is_up:
             # The handler has caught even that, and returned.
             return Raised(invocation.timed_out())
         return Returned(invocation.finish(value))
@@ -112,6 +126,18 @@ def call(invocation: Invocation, runtime: Runtime) -> Outcome:
         return Raised(invocation.timed_out())
     except BaseException as error:
         return _raised(error, runtime)
+
+
+def _surroundings(runtime: Runtime, alone: bool) -> AbstractContextManager[None]:
+    if runtime.inline:
+        return _Savepoint(runtime.using)
+    return _Tidied() if alone else _NoTransactionLeft()
+
+
+def _limit(invocation: Invocation) -> AbstractContextManager[Watch | None]:
+    if invocation.seconds is None:
+        return nullcontext()
+    return time_limit(invocation.seconds, invocation.on_stuck)
 
 
 async def acall(invocation: Invocation, runtime: Runtime) -> Outcome:
@@ -190,15 +216,25 @@ def tidy_connections() -> None:
             connection.close_if_unusable_or_obsolete()
 
 
-@contextmanager
-def _leaving_no_transaction() -> Iterator[None]:
-    """Abandon what the block leaves open, whose locks the record of it would wait for."""
-    before = _in_transactions()
-    try:
-        yield
-    finally:
+class _Tidied:
+    """Leaves no transaction open, whose locks the record would wait for."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        tidy_connections()
+
+
+class _NoTransactionLeft:
+    """Abandons what the block leaves open, whose locks the record of it would wait for."""
+
+    def __enter__(self) -> None:
+        self.before = _in_transactions()
+
+    def __exit__(self, *error: object) -> None:
         for connection in _in_transactions():
-            if connection not in before:
+            if connection not in self.before:
                 with suppress(Exception):
                     _abandon_transaction(connection)
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +21,7 @@ from django_jobs.tasks import registry
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Call, Declaration, Task
 from django_jobs.worker import durable, steps
-from django_jobs.worker.calling import Invocation
+from django_jobs.worker.calling import Invocation, fresh
 from django_jobs.worker.parallel import ParallelGroup
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ class JobContext:
         invocation = Invocation(
             lambda: declaration.function,
             (context,) if declaration.takes_context else (),
-            lambda: declaration.input_schema.restore(deepcopy(stored)),
+            lambda: declaration.input_schema.restore(fresh(stored)),
             name=f"the task {declaration.slug!r}",
             timeout=declaration.timeout,
             output_schema=declaration.output_schema,

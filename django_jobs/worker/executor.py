@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,11 +23,19 @@ from django_jobs.tasks import registry
 from django_jobs.tasks.task import Declaration, Workflow
 from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
-from django_jobs.worker.calling import Invocation, acall, call, in_thread
+from django_jobs.worker.calling import (
+    Invocation,
+    acall,
+    call,
+    fresh,
+    in_thread,
+    is_async,
+    tidy_connections,
+)
 from django_jobs.worker.context import JobContext
 from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned, decide
 from django_jobs.worker.errors import ClaimLost, RollBackError, describe
-from django_jobs.worker.recorder import write
+from django_jobs.worker.recorder import Answer, write
 from django_jobs.worker.runtime import Runtime
 from django_jobs.worker.steps import log_entry
 
@@ -38,13 +44,15 @@ logger = logging.getLogger("django_jobs.executor")
 # Raised by a database where what a handler returned or raised is more than it can store.
 UNSTORABLE = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 
+NOT_RECORDED = "A job could not be recorded; it runs again when its lease is over"
+
 # How long a job whose slug is unknown waits before it is looked at again.
 UNKNOWN_TASK_PAUSE = timedelta(seconds=5)
 # No time to wait at all would be none at which to wake the job.
 SHORTEST_WAIT = timedelta(milliseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """An attempt that is under way."""
 
@@ -69,7 +77,7 @@ def execute(
     if declaration.atomic:
         return _execute_atomically(run)
     try:
-        return _end(run, call(run.invocation, runtime))
+        return _end(run, call(run.invocation, runtime, alone=True))
     except ClaimLost:
         _abandon(run)
         return None
@@ -80,8 +88,9 @@ def execute_ahead(
 ) -> None:
     """Run a claimed job in this thread, and leave it before what became of it is recorded.
 
-    So the thread can go on with the next job. `done` is called when it is recorded and
-    announced; an error is raised here, or logged, and `done` is called all the same.
+    So the thread can go on with the next job, with its connections tidied. `done` is called
+    when it is recorded and announced; an error is raised here, or logged, and `done` is called
+    all the same.
     """
     declaration = registry.find(job.slug)
     if declaration is None or declaration.atomic:
@@ -90,32 +99,29 @@ def execute_ahead(
     run = _begin(job, declaration, runtime, statuses)
     signals.announce(signals.job_started, [job])
     try:
-        outcome = call(run.invocation, runtime)
+        outcome = call(run.invocation, runtime, alone=True)
     except ClaimLost:
         _finally(done, partial(_abandon, run))
         return
     change, report = _conclude(run, outcome)
-    recording = runtime.recorder.submit(report)
-    recording.add_done_callback(partial(_recorded_ahead, run, change, done))
+    runtime.recorder.submit(report, partial(_recorded_ahead, run, change, done))
 
 
-def _recorded_ahead(
-    run: Run, change: Change, done: Callable[[], None], recording: Future[Standing]
-) -> None:
+def _recorded_ahead(run: Run, change: Change, done: Callable[[], None], answer: Answer) -> None:
     """Go on in the recorder's thread, which must not be held up by the application's code."""
-    error = recording.exception()
-    if isinstance(error, UNSTORABLE):
-        again: Callable[[], object] = partial(_end, run, Raised(error))
+    if isinstance(answer, UNSTORABLE):
+        run.attempt.runtime.defer(partial(_finally, done, partial(_end, run, Raised(answer))))
+    elif isinstance(answer, Exception):
+        logger.error(NOT_RECORDED, exc_info=answer)
+        done()
+    elif _application_listens(run, change):
+        announce = partial(_announce, run, change, answer)
+        run.attempt.runtime.defer(partial(_finally, done, announce))
     else:
-        again = partial(_announce_recorded, run, change, recording)
-    if error is not None or _application_listens(run, change):
-        run.attempt.runtime.defer(partial(_finally, done, again))
-    else:
-        _finally(done, again)
-
-
-def _announce_recorded(run: Run, change: Change, recording: Future[Standing]) -> None:
-    _announce(run, change, recording.result())
+        try:
+            _announce(run, change, answer)
+        finally:
+            done()
 
 
 def _application_listens(run: Run, change: Change) -> bool:
@@ -129,8 +135,9 @@ def _finally(done: Callable[[], None], function: Callable[[], object]) -> None:
     try:
         function()
     except Exception:
-        logger.exception("A job could not be recorded; it runs again when its lease is over")
+        logger.exception(NOT_RECORDED)
     finally:
+        tidy_connections()
         done()
 
 
@@ -171,9 +178,9 @@ def _end(run: Run, outcome: Outcome) -> str | None:
     return _announce(run, change, standing)
 
 
-def runs_on_event_loop(job: Job) -> bool:
-    declaration = registry.find(job.slug)
-    return declaration is not None and _invocation(declaration, (), job).is_async
+def runs_on_event_loop(slug: str) -> bool:
+    declaration = registry.find(slug)
+    return declaration is not None and is_async(lambda: declaration.function)
 
 
 def _begin(
@@ -204,7 +211,7 @@ def _invocation(
     return Invocation(
         lambda: declaration.function,
         arguments,
-        lambda: declaration.input_schema.restore(deepcopy(job.input)),
+        lambda: declaration.input_schema.restore(fresh(job.input)),
         name=f"the {declaration.kind} {declaration.slug!r}",
         timeout=declaration.timeout,
         output_schema=declaration.output_schema,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -28,14 +28,34 @@ R = TypeVar("R")
 MOST_AT_ONCE = 500
 
 
+Answer = Standing | Exception
+"""How the worker stands to the job, or why the report could not be written."""
+
+
+_Item = tuple[Report, Callable[[Answer], None]]
+
+
+def nobody(answer: Answer) -> None:
+    """Receive an answer that nobody waits for."""
+
+
 class Recorder(Protocol):
-    def submit(self, report: Report) -> Future[Standing]:
-        """Have the report written; the future tells how the worker stands to the job."""
+    def submit(self, report: Report, then: Callable[[Answer], None] = nobody) -> None:
+        """Have the report written; `then` gets the answer, maybe in the recorder's thread."""
 
 
 def write(recorder: Recorder, report: Report) -> Standing:
     """Have the report written, and wait for it."""
-    return recorder.submit(report).result()
+    answer: Future[Standing] = Future()
+    recorder.submit(report, partial(resolve, answer))
+    return answer.result()
+
+
+def resolve(future: Future[Standing], answer: Answer) -> None:
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 class DirectRecorder:
@@ -48,18 +68,16 @@ class DirectRecorder:
         self.using = using
         self._deferred: list[Report] = []
 
-    def submit(self, report: Report) -> Future[Standing]:
-        future: Future[Standing] = Future()
+    def submit(self, report: Report, then: Callable[[Answer], None] = nobody) -> None:
         if _on_event_loop():
             self._deferred.append(report)
-            future.set_result(Standing.HELD)
+            then(Standing.HELD)
         else:
             deferred, self._deferred = self._deferred, []
             reports = [*deferred, report]
             standings = record(reports, using=self.using)
             throughput.note(reports, standings, using=self.using)
-            future.set_result(standings[-1])
-        return future
+            then(standings[-1])
 
 
 def _on_event_loop() -> bool:
@@ -75,12 +93,10 @@ class BatchRecorder:
 
     def __init__(self, using: str) -> None:
         self.using = using
-        self._inbox: SimpleQueue[tuple[Report, Future[Standing]] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[_Item | None] = SimpleQueue()
 
-    def submit(self, report: Report) -> Future[Standing]:
-        future: Future[Standing] = Future()
-        self._inbox.put((report, future))
-        return future
+    def submit(self, report: Report, then: Callable[[Answer], None] = nobody) -> None:
+        self._inbox.put((report, then))
 
     def wake(self) -> None:
         """Let `serve` look at its condition again."""
@@ -96,7 +112,7 @@ class BatchRecorder:
             if batch:
                 self._write(batch, give_up or threading.Event())
 
-    def _collect(self) -> list[tuple[Report, Future[Standing]]]:
+    def _collect(self) -> list[_Item]:
         batch = []
         item = self._inbox.get()
         while True:
@@ -109,10 +125,8 @@ class BatchRecorder:
             except Empty:
                 return batch
 
-    def _write(
-        self, batch: list[tuple[Report, Future[Standing]]], give_up: threading.Event
-    ) -> None:
-        reports = [report for report, _future in batch]
+    def _write(self, batch: list[_Item], give_up: threading.Event) -> None:
+        reports = [report for report, _then in batch]
         try:
             standings = self._persist(partial(store, reports, using=self.using), give_up)
         except Exception as error:
@@ -121,13 +135,18 @@ class BatchRecorder:
                 for item in batch:
                     self._write([item], give_up)
                 return
-            for _report, future in batch:
-                future.set_exception(error)
+            self._answer(batch, [error] * len(batch))
             return
         throughput.note(reports, standings, using=self.using)
         self._follow_up(reports, standings, give_up)
-        for (_report, future), standing in zip(batch, standings, strict=True):
-            future.set_result(standing)
+        self._answer(batch, standings)
+
+    def _answer(self, batch: list[_Item], answers: Sequence[Answer]) -> None:
+        for (_report, then), answer in zip(batch, answers, strict=True):
+            try:
+                then(answer)
+            except Exception:
+                logger.exception("What follows a record failed")
 
     def _follow_up(
         self, reports: list[Report], standings: list[Standing], give_up: threading.Event

@@ -153,7 +153,7 @@ class _Pass:
         try:
             for job in self.jobs:
                 steps = statuses.get(job.pk, {})
-                if runs_on_event_loop(job) and not sequential:
+                if runs_on_event_loop(job.slug) and not sequential:
                     self._start_on_loop(job, steps)
                 else:
                     pool.submit(partial(self._run_in_pool, job, steps))
@@ -223,8 +223,7 @@ class _Pass:
         )
         self.stuck = True
         result = None if report.change is None else report.change.result
-        recorded = self.recorder.submit(report)
-        recorded.add_done_callback(lambda done: self._finish(report.job, result))
+        self.recorder.submit(report, lambda answer: self._finish(report.job, result))
 
     def _give_back_unstarted(self) -> None:
         with self._lock:

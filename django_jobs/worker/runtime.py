@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,6 +50,8 @@ class Runtime:
         self.give_up: Callable[[Report], None] = lambda report: None
         # Runs the application's code elsewhere than in the thread that records.
         self.defer: Callable[[Callable[[], None]], None] = lambda function: function()
+        # When a job of this process was last found to be cancelled or lost.
+        self.latest_revocation = -math.inf
         self._loop: EventLoop | None = None
         self._tasks: dict[int, asyncio.Task[Any]] = {}
         self._lock = threading.Lock()
@@ -106,6 +110,7 @@ class Runtime:
 
     def cancel_job(self, job_id: int) -> None:
         """Cancel the coroutine of a job, where it is one that runs; once, so it may clean up."""
+        self.latest_revocation = time.monotonic()
         task = self._tasks.pop(job_id, None)
         if task is not None and self._loop is not None:
             self._loop.loop.call_soon_threadsafe(task.cancel)

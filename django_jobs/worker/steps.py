@@ -14,6 +14,7 @@ from django_jobs import conf
 from django_jobs.exceptions import JobCancelledError, RetryLater
 from django_jobs.models import JobLog, LogState, TaskStatus
 from django_jobs.queue.record import Report, Standing
+from django_jobs.queue.rows import new
 from django_jobs.tasks.retry import Retry
 from django_jobs.worker import callbacks
 from django_jobs.worker.attempt import Attempt, Frame, StepKey
@@ -89,7 +90,7 @@ async def _in_thread(attempt: Attempt, function: Callable[..., Any], *args: Any)
 
 def _recall(attempt: Attempt, step: Step) -> _Stored | None:
     """Return the output of an earlier success, None where the step has to run."""
-    attempt.check()
+    attempt.check_before_step()
     status = attempt.statuses.get(step.key)
     if status is None or not status.complete or not _restores(attempt, step, status):
         return None
@@ -175,18 +176,19 @@ def log_entry(
 ) -> JobLog:  # fmt: skip
     """Return the entry for one attempt at a task."""
     returned = isinstance(outcome, Returned)
-    return JobLog(
-        job=attempt.job,
-        attempt=attempt.number,
-        task_slug=slug,
-        task_id=task_id,
-        executed_at=started_at,
-        completed_at=timezone.now(),
-        input=input,
-        state=LogState.SUCCEEDED if returned else LogState.FAILED,
-        output=outcome.output if isinstance(outcome, Returned) else None,
-        error=describe(outcome.error) if isinstance(outcome, Raised) else None,
-    )
+    values = {
+        "job_id": attempt.job.pk,
+        "attempt": attempt.number,
+        "task_slug": slug,
+        "task_id": task_id,
+        "executed_at": started_at,
+        "completed_at": timezone.now(),
+        "input": input,
+        "state": LogState.SUCCEEDED if returned else LogState.FAILED,
+        "output": outcome.output if isinstance(outcome, Returned) else None,
+        "error": describe(outcome.error) if isinstance(outcome, Raised) else None,
+    }
+    return new(JobLog, values)
 
 
 def _succeeded(attempt: Attempt, step: Step, outcome: Returned, status: TaskStatus) -> Any:

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import takewhile
 
 from django.db import connections
 from django.db.models import Q
@@ -34,7 +35,7 @@ from django_jobs.worker.membership import Membership
 from django_jobs.worker.outage import DISCONNECTED, Outage, persist
 from django_jobs.worker.pace import Pace
 from django_jobs.worker.pool import Pool
-from django_jobs.worker.recorder import BatchRecorder
+from django_jobs.worker.recorder import Answer, BatchRecorder
 from django_jobs.worker.runner import load_statuses
 from django_jobs.worker.runtime import Runtime
 
@@ -42,6 +43,8 @@ logger = logging.getLogger("django_jobs.worker")
 
 # How much less often is polled where notifications arrive: for what nobody notifies of.
 POLLS_LEFT_OUT = 5
+# How many claims may wait for threads, at the most.
+CLAIMS_AHEAD = 5
 # However seldom is polled: a dead neighbour is to be noticed within 15 seconds.
 LONGEST_REST = 5.0
 # How long to leave alone what is due, and cannot be taken.
@@ -93,7 +96,7 @@ class Worker:
         self.listener = Listener(using, options.queues, self._notified)
         self.pool = Pool(options.concurrency)
         self.runtime.defer = self.pool.submit
-        self.buffer = Buffer(options.limit)
+        self.buffer = Buffer(options.concurrency, options.limit * CLAIMS_AHEAD)
         self.pace = Pace(options.cron, options.limit)
         self.jobs_run = 0
         # Set where the process should be replaced by a new one.
@@ -101,8 +104,10 @@ class Worker:
         # Set where handlers still run whose jobs may by now run elsewhere.
         self.leaves_handlers = False
         self._running: dict[int, Job] = {}
-        # Since when a claimed job waits for a thread.
+        # Since when a claimed job waits for a thread, the oldest first.
         self._unstarted: dict[int, float] = {}
+        # Another claim is worth its transaction when no more than these run.
+        self._few = 0
         self._stuck: dict[int, Report] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -182,7 +187,9 @@ class Worker:
         return self._poll_seconds(outlook)
 
     def _look(self) -> Outlook:
-        return look(self._selection(), using=self.using) if self._room() > 0 else Outlook()
+        if self._room() < 1 or not self._runs_low():
+            return Outlook()
+        return look(self._selection(), using=self.using)
 
     def _poll_seconds(self, outlook: Outlook) -> float:
         """Return how long to wait for something to happen; not in step with other workers."""
@@ -204,11 +211,10 @@ class Worker:
 
     def _claim(self, *, wakes: bool = True) -> bool:
         """Claim as many jobs as there is room for, and start them; return whether any."""
-        room = self._room()
-        if room < 1 or self._stopping.is_set():
+        room = min(self._room(), self.options.limit)
+        if room < 1 or self._stopping.is_set() or not self._runs_low():
             return False
-        size = min(room, self.options.limit)
-        jobs = claim(self._selection(), size, wakes=wakes, using=self.using)
+        jobs = claim(self._selection(), room, wakes=wakes, using=self.using)
         if not jobs:
             return False
         self.pace.note_claimed(len(jobs))
@@ -219,11 +225,16 @@ class Worker:
         return True
 
     def _room(self) -> int:
-        free = self.options.concurrency + self.buffer.size() - len(self._running)
-        room = self.pace.left_in_pass(free)
+        most = self.options.concurrency + self.buffer.size()
+        self._few = most - min(self.options.limit, most // 2)
+        room = self.pace.left_in_pass(most - len(self._running))
         if self.options.max_jobs is None:
             return room
         return min(room, self.options.max_jobs - self.jobs_run - len(self._running))
+
+    def _runs_low(self) -> bool:
+        """Whether threads may soon have nothing to do."""
+        return not self._unstarted or len(self._running) <= self._few
 
     def _selection(self) -> Selection:
         return Selection(
@@ -236,15 +247,17 @@ class Worker:
         except DISCONNECTED:
             self._hand_back(jobs)
             raise
+        on_loop = {job.slug for job in jobs if runs_on_event_loop(job.slug)}
+        in_threads = [job for job in jobs if job.slug not in on_loop]
+        with self._lock:
+            self._unstarted.update(dict.fromkeys([job.pk for job in in_threads], time.monotonic()))
+        for job in in_threads:
+            self.pool.submit(partial(self._run_in_pool, job, statuses.get(job.pk, {})))
         for job in jobs:
-            steps = statuses.get(job.pk, {})
-            if runs_on_event_loop(job):
-                done = self.runtime.spawn_job(job.pk, aexecute(job, self.runtime, steps))
+            if job.slug in on_loop:
+                coroutine = aexecute(job, self.runtime, statuses.get(job.pk, {}))
+                done = self.runtime.spawn_job(job.pk, coroutine)
                 done.add_done_callback(partial(self._finish_on_loop, job))
-            else:
-                with self._lock:
-                    self._unstarted[job.pk] = time.monotonic()
-                self.pool.submit(partial(self._run_in_pool, job, steps))
 
     def _hand_back(self, jobs: Sequence[Job]) -> None:
         """Have jobs that did not start made ready again, as soon as the database answers."""
@@ -252,22 +265,23 @@ class Worker:
             for job in jobs:
                 self._running.pop(job.pk, None)
         for job in jobs:
-            recorded = self.recorder.submit(Report(job=job, change=give_back()))
-            recorded.add_done_callback(partial(self._end_lease, job))
+            report = Report(job=job, change=give_back())
+            self.recorder.submit(report, partial(self._end_lease, job))
 
-    def _end_lease(self, job: Job, recorded: object) -> None:
+    def _end_lease(self, job: Job, answer: Answer) -> None:
         self.heartbeat.remove(job)
 
     def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
         if not self._may_start(job):
             return
+        begun = time.monotonic()
         try:
             execute_ahead(job, self.runtime, statuses, partial(self._finish, job))
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
-            self._finish(job)
-        finally:
             tidy_connections()
+            self._finish(job)
+        self.buffer.note(time.monotonic() - begun)
 
     def _may_start(self, job: Job) -> bool:
         """Whether the job has not been given back while it waited for a thread."""
@@ -279,7 +293,8 @@ class Worker:
         """Give back what was claimed ahead and has found no thread."""
         latest = time.monotonic() - older_than
         with self._lock:
-            late = [pk for pk, since in self._unstarted.items() if since <= latest]
+            oldest_first = self._unstarted.items()
+            late = [pk for pk, _since in takewhile(lambda it: it[1] <= latest, oldest_first)]
             jobs = [self._running[pk] for pk in late]
             for pk in late:
                 del self._unstarted[pk]
@@ -302,8 +317,8 @@ class Worker:
             if self._running.get(job.pk) is job:
                 del self._running[job.pk]
                 self.jobs_run += 1
-                self.buffer.note_end()
-        self._wake.set()
+        if self._runs_low():
+            self._wake.set()
 
     def _give_up(self, report: Report) -> None:
         """Stop the process for a handler that cannot be stopped; it is recorded at the end.

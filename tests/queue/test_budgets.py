@@ -28,10 +28,10 @@ def statements(function: Callable[[], Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [1, 50])
-def test_a_claim_is_three_statements(number: int) -> None:
+def test_a_claim_is_three_statements_at_most(number: int) -> None:
     add_many(number)
     # Is anybody to be woken, who is due, take them.
-    assert len(statements(lambda: claim(50))) == 3
+    assert len(statements(lambda: claim(50))) <= 3
 
 
 def test_a_claim_that_finds_nothing_is_two_statements() -> None:
@@ -39,7 +39,7 @@ def test_a_claim_that_finds_nothing_is_two_statements() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 50])
-def test_the_record_of_jobs_that_ended_alike_is_three_statements(number: int) -> None:
+def test_the_record_of_jobs_that_ended_alike_is_three_statements_at_most(number: int) -> None:
     add_many(number)
     reports = [
         Report(
@@ -50,24 +50,24 @@ def test_the_record_of_jobs_that_ended_alike_is_three_statements(number: int) ->
     ]  # fmt: skip
     # Lock them, insert the log, write what became of them.
     found = statements(lambda: record(reports, using="default"))
-    assert len(found) == 3, found
+    assert len(found) <= 3, found
 
 
-def test_one_pass_over_one_job_is_seven_statements() -> None:
+def test_one_pass_over_one_job_is_seven_statements_at_most() -> None:
     @task(slug="plain")
     def plain() -> None:
         pass
 
     plain.enqueue()
     # Is any lease over; the claim; the record.
-    assert len(statements(jobs.run)) == 7
+    assert len(statements(jobs.run)) <= 7
 
 
 def test_the_end_of_a_job_with_a_key_costs_one_look_at_its_line() -> None:
     add("k")
     claimed = claim()
     report = Report(job=claimed[0], change=lifecycle.succeed(None))
-    assert len(statements(lambda: record([report], using="default"))) == 3
+    assert len(statements(lambda: record([report], using="default"))) <= 3
 
 
 @pytest.mark.parametrize("behind", [1, 200])
@@ -75,7 +75,7 @@ def test_the_line_behind_a_job_does_not_make_its_end_dearer(behind: int) -> None
     add("k")
     report = Report(job=claim()[0], change=lifecycle.succeed(None))
     add_many(behind, "k")
-    assert len(statements(lambda: record([report], using="default"))) == 8
+    assert len(statements(lambda: record([report], using="default"))) <= 8
 
 
 @pytest.mark.parametrize("number", [1, 50])

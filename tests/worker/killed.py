@@ -45,7 +45,7 @@ def plant(point: str) -> None:
     from django.db import connection
 
     def before_the_record(execute: Callable[..., Any], sql: str, *args: Any) -> Any:
-        if sql.startswith(("UPDATE", "INSERT")) and "django_jobs_" in sql:
+        if sql.startswith(("UPDATE", "INSERT", "WITH")) and "django_jobs_" in sql:
             die()
         return execute(sql, *args)
 

@@ -1,0 +1,86 @@
+"""The claim as one statement, for PostgreSQL.
+
+It spares the worker a transaction of four round trips for each claim. It takes jobs without a
+concurrency key, which are most; the others need to be seated one by one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.db import connections
+from django.db.models import QuerySet
+
+from django_jobs.models import Gate, Job
+from django_jobs.queue.lifecycle import RUNNING
+from django_jobs.queue.rows import instances, stored_fields
+
+# The candidates are locked before the update looks at them, and only once. What is alike in all
+# rows is not returned with each; the time is, in the first.
+_STATEMENT = """\
+WITH candidate AS MATERIALIZED ({candidates} LIMIT %s {lock}),
+claimed AS (
+    UPDATE {table} SET
+        status = '{running}', gate = {gate}, slot = 0, processing_token = %s,
+        processing_until = STATEMENT_TIMESTAMP() + %s, worker_id = %s,
+        started_at = STATEMENT_TIMESTAMP(), updated_at = STATEMENT_TIMESTAMP()
+    WHERE id = ANY (ARRAY(SELECT id FROM candidate WHERE concurrency_limit IS NULL))
+    RETURNING {columns}
+)
+SELECT true, CASE row_number() OVER () WHEN 1 THEN STATEMENT_TIMESTAMP() END, {columns}
+FROM claimed
+UNION ALL
+SELECT false, NULL, {columns} FROM {table}
+WHERE id = ANY (ARRAY(SELECT id FROM candidate WHERE concurrency_limit IS NOT NULL))
+"""
+
+_ALIKE = frozenset({
+    "status", "gate", "slot", "processing_token", "processing_until", "worker_id", "started_at",
+    "updated_at",
+})  # fmt: skip
+
+
+def is_supported(using: str) -> bool:
+    return connections[using].vendor == "postgresql"
+
+
+class ClaimStatement:
+    """Claims the first of what a queryset finds; compiled once, run for every claim."""
+
+    def __init__(self, candidates: QuerySet[Job]) -> None:
+        self.using = candidates.db
+        self.fields = [field for field in stored_fields(Job) if field.attname not in _ALIKE]
+        operations = connections[self.using].ops
+        query = candidates.values("id", "concurrency_limit").query
+        sql, self.parameters = query.get_compiler(self.using).as_sql()
+        columns = ", ".join(operations.quote_name(str(field.column)) for field in self.fields)
+        self.sql = _STATEMENT.format(
+            candidates=sql, lock=operations.for_update_sql(skip_locked=True), columns=columns,
+            table=operations.quote_name(Job._meta.db_table), running=RUNNING, gate=Gate.OPEN,
+        )  # fmt: skip
+
+    def run(
+        self, limit: int, *, lease: timedelta, worker_id: int | None
+    ) -> tuple[list[Job], list[Job]]:
+        """Return who runs now, and who must be seated; both in no order."""
+        token = uuid.uuid4()
+        parameters: list[Any] = [*self.parameters, limit, token, lease, worker_id]
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(self.sql, parameters)
+            rows = cursor.fetchall()
+        if not rows:
+            return [], []
+        now = rows[0][1]
+        alike = {
+            "status": RUNNING, "gate": Gate.OPEN, "slot": 0, "processing_token": token,
+            "processing_until": now and now + lease, "worker_id": worker_id, "started_at": now,
+            "updated_at": now,
+        }  # fmt: skip
+        claimed = [row[2:] for row in rows if row[0]]
+        keyed = [row[2:] for row in rows if not row[0]]
+        return (
+            instances(Job, self.fields, claimed, alike, using=self.using),
+            instances(Job, self.fields, keyed, using=self.using),
+        )

@@ -1,0 +1,166 @@
+"""What PostgreSQL is told in one statement is what the others are told in several."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from django_jobs.models import Job, JobLog, JobStatus, LogState, TaskStatus
+from django_jobs.queue import lifecycle, record_at_once
+from django_jobs.queue.claim import _statement_for
+from django_jobs.queue.record import Report, Standing, record, store
+from django_jobs.queue.rows import stored_fields
+from tests.queue.support import add, add_many, claim, claim_one, pks
+
+pytestmark = pytest.mark.django_db
+
+only_on_postgresql = pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="The statement is PostgreSQL's."
+)
+
+
+def stored(instance: Any) -> dict[str, Any]:
+    return {field.attname: getattr(instance, field.attname) for field in stored_fields(Job)}
+
+
+def success(job: Job, output: Any = None, **entry: Any) -> Report:
+    entries = [JobLog(job=job, **{"state": LogState.SUCCEEDED, **entry})]
+    return Report(job=job, change=lifecycle.succeed(output), entries=entries)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_claimed_job_is_in_memory_as_it_is_stored(key: str | None) -> None:
+    add(key, meta={"a": [1, "ü"]}, input={"n": 0.1}, priority=5, total_tried=2, unique_key="u")
+    claimed = claim_one()
+    assert stored(claimed) == stored(Job.objects.get())
+    assert (claimed._state.db, claimed._state.adding) == ("default", False)
+
+
+def test_a_job_that_has_succeeded_is_in_memory_as_it_is_stored() -> None:
+    add_many(2)
+    claimed = claim()
+    record([success(job, {"b": job.pk}) for job in claimed], using="default")
+    for job in claimed:
+        assert stored(job) == stored(Job.objects.get(pk=job.pk))
+        assert (job.status, job.output) == (JobStatus.SUCCESSFUL, {"b": job.pk})
+
+
+def test_jobs_with_and_without_a_key_are_claimed_in_one_order() -> None:
+    low = add(priority=-1)
+    keyed = add("k", priority=1)
+    waiting = add("k")
+    high = add(priority=2)
+    assert pks(claim()) == [high.pk, keyed.pk, low.pk]
+    waiting.refresh_from_db()
+    assert waiting.status == JobStatus.READY
+
+
+def test_no_more_are_claimed_than_asked_for_where_some_have_a_key() -> None:
+    added = [add("k"), add(), add("k"), add(), add(), add("other")]
+    assert pks(claim(3)) == [added[0].pk, added[1].pk, added[3].pk]
+    assert pks(claim(1)) == [added[4].pk]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ü\N{GRINNING FACE}", "'\"\\%s%%{}", "\\u0041\\\\", "a\nb\tc", '{"a": null}']
+)
+def test_any_text_is_recorded_as_it_is(text: str) -> None:
+    add()
+    claimed = claim_one()
+    output: dict[str, Any] = {text: [text, None, True, 1, 0.1, {}]}
+    report = success(claimed, output, message=text, input=output, task_slug=text, level=20)
+    status = TaskStatus(job=claimed, task_slug="s", task_id=text, input=[text], output=output)
+    report.statuses = [status]
+    before = report.entries[0]
+    assert record([report], using="default") == [Standing.HELD]
+    assert Job.objects.get().output == output
+    entry = JobLog.objects.get()
+    assert (entry.message, entry.input, entry.task_slug) == (text, output, text)
+    assert (entry.executed_at, entry.completed_at) == (before.executed_at, before.completed_at)
+    assert (entry.output, entry.error, entry.data, entry.level) == (None, None, None, 20)
+    step = TaskStatus.objects.get()
+    assert (step.task_id, step.input, step.output) == (text, [text], output)
+
+
+def test_the_log_of_a_job_keeps_its_order() -> None:
+    add_many(5)
+    reports = [Report(job=job) for job in claim()]
+    for report in reports:
+        report.entries = [
+            JobLog(job=report.job, state=LogState.MESSAGE, message=str(number))
+            for number in range(10)
+        ]
+    record(reports, using="default")
+    for report in reports:
+        messages = report.job.log.values_list("message", flat=True)
+        assert list(messages) == [str(number) for number in range(10)]
+
+
+def test_what_is_stored_is_not_stored_again_when_its_batch_is_tried_again() -> None:
+    add_many(3)
+    first, step, other = claim()
+    reports = [success(first), Report(job=step, entries=[JobLog(job=step, message="once")])]
+    if not record_at_once.is_supported("default"):
+        pytest.skip("All is stored in one transaction, or nothing.")
+    store(reports, using="default")
+    before = list(JobLog.objects.values())
+    assert store([*reports, Report(job=other)], using="default") == [Standing.HELD] * 3
+    assert list(JobLog.objects.values()) == before
+
+
+def test_a_step_of_a_lost_job_is_not_recorded_and_those_of_others_are() -> None:
+    add_many(2)
+    held, lost = claim()
+    Job.objects.filter(pk=lost.pk).update(processing_token=uuid.uuid4())
+    reports = [
+        Report(
+            job=job,
+            entries=[JobLog(job=job, state=LogState.SUCCEEDED)],
+            statuses=[TaskStatus(job=job, task_slug="s", task_id="1")],
+        )
+        for job in (held, lost)
+    ]
+    assert record(reports, using="default") == [Standing.HELD, Standing.LOST]
+    assert list(JobLog.objects.values_list("job", flat=True)) == [held.pk]
+    assert list(TaskStatus.objects.values_list("job", flat=True)) == [held.pk]
+
+
+@only_on_postgresql
+def test_steps_and_successes_of_several_jobs_are_one_statement() -> None:
+    add_many(6)
+    claimed = claim()
+    reports = [success(job, job.pk) for job in claimed[:3]]
+    reports += [
+        Report(job=job, statuses=[TaskStatus(job=job, task_slug="s", task_id="1")])
+        for job in claimed[3:]
+    ]
+    with CaptureQueriesContext(connection) as queries:
+        assert record(reports, using="default") == [Standing.HELD] * 6
+    assert len(queries) == 1
+
+
+@only_on_postgresql
+@pytest.mark.parametrize("queues", [("default",), None], ids=["one queue", "all queues"])
+def test_a_claim_walks_its_index_though_the_statistics_are_of_an_idle_queue(
+    queues: tuple[str, ...] | None,
+) -> None:
+    """To collect and sort all that waits, for each claim, would be the end of a long queue."""
+    Job.objects.bulk_create(
+        Job(slug="work", status=JobStatus.SUCCESSFUL) for _number in range(2000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE django_jobs_job")
+    Job.objects.bulk_create(Job(slug="work") for _number in range(2000))
+    assert "Sort" not in plan_of_a_claim(queues)
+
+
+def plan_of_a_claim(queues: tuple[str, ...] | None) -> str:
+    statement = _statement_for(queues, "default")
+    candidates = statement.sql.partition("MATERIALIZED (")[2].partition("),\nclaimed")[0]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {candidates}", [*statement.parameters, 100])
+        return "\n".join(row[0] for row in cursor.fetchall())
