@@ -9,8 +9,7 @@ from copy import copy
 from django.db import IntegrityError, connections, transaction
 
 from django_jobs.models import Gate, Job, JobLog
-from django_jobs.queue import concurrency
-from django_jobs.queue.notify import CHANNEL, is_supported, notify
+from django_jobs.queue import concurrency, insert_at_once
 from django_jobs.queue.transient import retried
 
 BATCH = 1000
@@ -67,46 +66,17 @@ def _transaction_if(wanted: bool, using: str) -> AbstractContextManager[object]:
 
 
 def _insert(jobs: Sequence[Job], using: str) -> list[Job]:
-    if len(jobs) == 1 and is_supported(using):
-        return [_insert_and_notify(jobs[0], using)]
-    if len(jobs) < 2 or not connections[using].features.can_return_rows_from_bulk_insert:
+    features = connections[using].features
+    if connections[using].vendor == "postgresql":
+        for first in range(0, len(jobs), BATCH):
+            insert_at_once.insert(jobs[first : first + BATCH], using=using)
+    elif len(jobs) > 1 and features.can_return_rows_from_bulk_insert:
+        Job.objects.using(using).bulk_create(jobs, batch_size=BATCH)
+    else:
         # For one job, save() spares the transaction that bulk_create() opens.
         for job in jobs:
             job.save(force_insert=True, using=using)
-        return list(jobs)
-    stored = Job.objects.using(using).bulk_create(jobs, batch_size=BATCH)
-    notify({job.queue for job in jobs if _may_be_claimed(job)}, using=using)
-    return stored
-
-
-def _insert_and_notify(job: Job, using: str) -> Job:
-    """Insert a job and notify the workers, if it may be claimed, in one statement."""
-    connection = connections[using]
-    fields = [
-        field
-        for field in Job._meta.concrete_fields
-        if not field.generated and not field.primary_key
-    ]
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(str(field.column)) for field in fields)
-    values = [field.get_db_prep_save(field.pre_save(job, add=True), connection) for field in fields]
-    sql = (
-        f"INSERT INTO {quote(Job._meta.db_table)} ({columns}) "  # noqa: S608
-        f"VALUES ({', '.join(['%s'] * len(fields))}) RETURNING id"
-    )
-    if _may_be_claimed(job):
-        sql += ", pg_notify(%s, queue)"
-        values.append(CHANNEL)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        job.pk = cursor.fetchone()[0]
-    job._state.adding, job._state.db = False, using
-    return job
-
-
-def _may_be_claimed(job: Job) -> bool:
-    """Return whether a new job is due, and not held back by its key."""
-    return job.wait_until is None and job.gate == Gate.OPEN
+    return list(jobs)
 
 
 def _insert_unique(jobs: Sequence[Job], using: str) -> list[Job]:

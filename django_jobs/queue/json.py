@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
+_ENCODER = DjangoJSONEncoder(allow_nan=False, ensure_ascii=False)
 # An escaped NUL that is not itself behind an escaped backslash.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -19,7 +20,7 @@ def encode(value: Any) -> str:
     database cannot: NaN and infinities, NUL characters, lone surrogates, circles.
     """
     try:
-        text = json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False, ensure_ascii=False)
+        text = _ENCODER.encode(value)
     except RecursionError as error:
         raise ValueError("It is nested too deeply.") from error
     if "\\u0000" in text and _NUL.search(text):

@@ -18,6 +18,7 @@ from django_jobs.exceptions import InvalidInputError
 from django_jobs.models import Job, JobLog, LogState, database_alias
 from django_jobs.queue import enqueue as queue_enqueue
 from django_jobs.queue.json import encode, normalise
+from django_jobs.queue.rows import new
 from django_jobs.tasks.bounds import check_priority, check_queue
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Declaration
@@ -115,19 +116,22 @@ def prepare(
     _check_size(declaration, stored)
     queue = options.queue or declaration.queue
     now = timezone.now()
-    job = Job(
-        slug=declaration.slug,
-        kind=declaration.kind,
-        queue=queue,
-        priority=declaration.priority if options.priority is None else options.priority,
-        input=stored,
-        meta=dict(options.meta or {}),
-        wait_until=options.wait_until,
-        created_at=now,
-        updated_at=now,
-        unique_key=_unique_key(declaration, stored),
-        retries=_stored_retries(declaration, options.retries),
-        parent=options.parent,
+    job = new(
+        Job,
+        {
+            "slug": declaration.slug,
+            "kind": declaration.kind,
+            "queue": queue,
+            "priority": declaration.priority if options.priority is None else options.priority,
+            "input": stored,
+            "meta": dict(options.meta or {}),
+            "wait_until": options.wait_until,
+            "created_at": now,
+            "updated_at": now,
+            "unique_key": _unique_key(declaration, stored),
+            "retries": _stored_retries(declaration, options.retries),
+            "parent_id": options.parent and options.parent.pk,
+        },
     )
     if declaration.concurrency is not None:
         job.concurrency_key = declaration.concurrency.compute(
