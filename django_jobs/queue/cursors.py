@@ -15,9 +15,11 @@ def cursor_that_prepares(using: str) -> Any:
     """
     connection: Any = connections[using]
     connection.ensure_connection()
-    if getattr(connection.connection, "prepare_threshold", None) is None:
+    prepares = getattr(connection.connection, "prepare_threshold", None) is not None
+    # Django's own cursors put the values into the statement, which is another one each time;
+    # where it is logged, it should be.
+    if not prepares or connection.queries_logged:
         return connection.cursor()
     from psycopg import Cursor
 
-    # Django's own cursors put the values into the statement, which is another one each time.
     return connection._prepare_cursor(Cursor(connection.connection))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connections, transaction
+from django.db import DataError, connections, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_jobs import jobs, signals, task, workflow
 from django_jobs.exceptions import InvalidInputError, UnknownTaskError
 from django_jobs.models import Job, JobLog, JobStatus, LogState
+from django_jobs.tasks.enqueue import Options, enqueue
 from tests.queue.support import pks
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +112,50 @@ def test_many_jobs_are_one_insert_per_batch() -> None:
 
 def inserts(queries: CaptureQueriesContext) -> int:
     return sum(query["sql"].startswith("INSERT") for query in queries.captured_queries)
+
+
+def test_what_varies_between_many_jobs_is_stored_as_it_was_asked_for() -> None:
+    plain = echo()
+    soon = THEN + timedelta(microseconds=123456)
+    values = [True, 1, 1.0, 2**70, "1", 'ä"\\ \n', None, {"b": [None]}]
+    given: list[Any] = [
+        (plain, {"value": value}, Options(queue=f"q{number}", wait_until=soon if number else None))
+        for number, value in enumerate(values)
+    ]
+    added = enqueue(given)
+    stored = Job.objects.order_by("pk")
+    assert repr([job.input["value"] for job in stored]) == repr(values)
+    assert [job.queue for job in stored] == [f"q{number}" for number in range(len(values))]
+    assert [job.wait_until for job in stored] == [None, *[soon] * (len(values) - 1)]
+    assert [job.input for job in added] == [job.input for job in stored]
+
+
+@pytest.mark.only_on("postgresql")
+def test_a_text_that_is_too_long_is_refused_and_not_cut() -> None:
+    plain = echo()
+    given: list[Any] = [(plain, {}, Options(queue=letter * 256)) for letter in "ab"]
+    with pytest.raises(DataError):
+        enqueue(given)
+
+
+@pytest.mark.only_on("postgresql")
+@pytest.mark.parametrize(("threshold", "prepared"), [(None, 0), (0, 1)])
+def test_the_insert_is_prepared_where_the_project_lets_it(
+    threshold: int | None, prepared: int
+) -> None:
+    connection: Any = connections["default"]
+    plain = echo()
+    usual = connection.connection.prepare_threshold
+    connection.connection.prepare_threshold = threshold
+    try:
+        first, second = plain.enqueue(value=3), plain.enqueue(value=4)
+    finally:
+        connection.connection.prepare_threshold = usual
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT%'")
+        assert cursor.fetchone() == (prepared,)
+        cursor.execute("DEALLOCATE ALL")
+    assert set(pks(list(Job.objects.all()))) == {first.pk, second.pk}
 
 
 def test_no_job_is_added_for_an_empty_list() -> None:
