@@ -75,14 +75,6 @@ class JobAdmin(JobColumns, QueueByHand, RetryFrom, JobActions):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[JobChangeList]:
         return JobChangeList
 
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> dict[str, Any]:
-        """Leave out Django's own way to delete."""
-        # Django 6.1 names the page that it asks for.
-        location = () if action_location is None else (action_location,)
-        actions = super().get_actions(request, *location)
-        actions.pop("delete_selected", None)
-        return actions
-
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         context = {
             **(extra_context or {}),

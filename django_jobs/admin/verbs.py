@@ -69,8 +69,8 @@ class Verb:
 
     @property
     def action(self) -> str:
-        """The name of its action on the list."""
-        return self.name.replace("-", "_")
+        """The name of its action on the list; that to delete takes the place of Django's own."""
+        return f"{self.name.replace('-', '_')}_selected"
 
     def is_allowed(self, request: HttpRequest) -> bool:
         if self.permission == "delete":

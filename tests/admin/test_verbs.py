@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from django_jobs import JobContext, workflow
 from django_jobs.admin import confirm as confirming
+from django_jobs.admin.verbs import VERBS
 from django_jobs.models import Job, JobStatus
 from django_jobs.testing import run_jobs
 from tests.admin.support import HOSTILE, LIST, confirm, declare, page_of, texts
@@ -38,7 +39,7 @@ def many(verb: str) -> str:
 def select(client: Client, verb: str, *jobs: Job, across: bool = False, query: str = "") -> Any:
     """Ask from the list, as its form does."""
     data = {
-        "action": verb.replace("-", "_"), "_selected_action": [job.pk for job in jobs],
+        "action": VERBS[verb].action, "_selected_action": [job.pk for job in jobs],
         "select_across": str(int(across)),
     }  # fmt: skip
     return client.post(LIST + query, data, follow=True)
@@ -148,7 +149,7 @@ def test_each_asks_its_own_permission(staff, verb: str) -> None:
         assert client.post(url, {"newest": job.pk, "after": 0}).status_code == 403
     select(client, verb, job)
     assert what_is_left(job) == before
-    assert f'value="{verb.replace("-", "_")}"' not in client.get(LIST).content.decode()
+    assert f'value="{VERBS[verb].action}"' not in client.get(LIST).content.decode()
 
 
 @pytest.mark.parametrize("verb", PERMISSIONS)
