@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.db.models import Count
 from django.utils.timezone import localtime
 
 from django_jobs import conf
-from django_jobs.models import Job, JobLog
+from django_jobs.models import Job, JobLog, database_alias
+from django_jobs.queue.backlog import backlogs
+from django_jobs.queue.history import last_day
 from django_jobs.queue.json import encode
 
 HIDDEN = "•••"
@@ -51,10 +52,13 @@ def line(entry: JobLog) -> str:
     return f"  {when}  {entry.task_slug} {entry.task_id}  {entry.state}{error}"
 
 
-def counts() -> dict[str, dict[str, int]]:
-    """Return how many jobs of each status each queue has."""
-    table: dict[str, dict[str, int]] = {}
-    rows = Job.objects.values_list("queue", "status").annotate(count=Count("id"))
-    for queue, status, count in rows.order_by("queue", "status"):
-        table.setdefault(queue, {})[status] = count
-    return table
+def stats() -> Iterator[str]:
+    """Yield a line on each queue: what it has to do, and what it did in the last day."""
+    using = database_alias()
+    day = last_day(using=using)
+    for queue, backlog in backlogs(day.by_queue, using=using).items():
+        counts = [f"{count} {state}" for state, count in backlog.counts.items() if count]
+        ended = day.sum(queue)
+        counts += [f"{ended.succeeded} succeeded"] if ended.succeeded else []
+        counts += [f"{ended.failed} failed"] if ended.failed else []
+        yield f"{queue}: {', '.join(counts) or 'nothing'}"

@@ -16,6 +16,8 @@ from django_jobs.models import Gate, Job, JobStatus, Wait
 
 # How many rows of a state are looked at.
 MOST_COUNTED = 10_000
+# How many that run next are looked at for the oldest.
+MOST_COMPARED = 1_000
 # How many queues with ready jobs are told apart.
 MOST_QUEUES = 50
 
@@ -119,12 +121,15 @@ def _ready(queues: Sequence[str], using: str) -> list[tuple[str, Count, datetime
 
 def _columns(queue: str, using: str) -> list[Any]:
     ready = Job.objects.using(using).filter(queue=queue, claim_rank__isnull=False)
-    in_order = ready.order_by("claim_rank", "due_at", "id")
-    head = in_order.values(due=F("due_at"))[: MOST_COUNTED + 1]
-    # The oldest may be of the lowest priority, behind all that were counted.
+    due = ready.order_by("claim_rank", "due_at", "id").values(due=F("due_at"))
+    # The oldest may be of the lowest priority, behind all that are looked at.
     lowest = ready.order_by("-claim_rank").values("claim_rank")[:1]
     tail = ready.filter(claim_rank=Subquery(lowest)).order_by("due_at")
-    return [_CountOf(head), _OldestOf(head), Subquery(tail.values(due=F("due_at"))[:1])]
+    return [
+        _CountOf(due[: MOST_COUNTED + 1]),
+        _OldestOf(due[:MOST_COMPARED]),
+        Subquery(tail.values("due_at")[:1]),
+    ]
 
 
 def _triples(row: Sequence[Any]) -> list[tuple[Any, Any, Any]]:
@@ -138,9 +143,10 @@ def _counted(
     """Count rows by state and by queue, which is the first of `fields`.
 
     States are told apart here and not in the statement, which so looks at a bounded number
-    of rows however few of them are in a state.
+    of rows however few of them are in a state. They come in the order of an index, or the
+    database might read the whole table to find them.
     """
-    found = list(rows.order_by().values_list(*fields)[: MOST_COUNTED + 1])
+    found = list(rows.values_list(*fields)[: MOST_COUNTED + 1])
     counts: Counter[tuple[str, str]] = Counter()
     for queue, *values in found[:MOST_COUNTED]:
         if (state := state_of(*values)) is not None:
@@ -150,7 +156,7 @@ def _counted(
 
 def _by_time(using: str) -> _Tally:
     """Count what a time is waited for."""
-    jobs = Job.objects.using(using).filter(wake_at__isnull=False)
+    jobs = Job.objects.using(using).filter(wake_at__isnull=False).order_by("wake_at")
     has_failed = ExpressionWrapper(Q(error__isnull=False), BooleanField())
 
     def state_of(status: str, has_failed: bool) -> str:
@@ -164,12 +170,13 @@ def _by_time(using: str) -> _Tally:
 
 def _in_line(using: str) -> _Tally:
     """Count what waits for its concurrency key."""
-    jobs = Job.objects.using(using).filter(line_key__isnull=False)
+    jobs = Job.objects.using(using).filter(line_key__isnull=False).order_by("line_key")
     return _counted(jobs, ("queue", "gate"), ("held",), {Gate.HELD: "held"}.get)
 
 
 def _claimed(using: str) -> _Tally:
     jobs = Job.objects.using(using).filter(processing_until__isnull=False)
+    jobs = jobs.order_by("processing_until")
     states = {JobStatus.RUNNING: "running"}
     return _counted(jobs, ("queue", "status"), ("running",), states.get)
 
@@ -185,4 +192,4 @@ def _without_time(using: str) -> _Tally:
         return "waiting"
 
     fields = ("job__queue", "job_id", "job__status", "job__wait_until")
-    return _counted(Wait.objects.using(using), fields, ("waiting",), state_of)
+    return _counted(Wait.objects.using(using).order_by("id"), fields, ("waiting",), state_of)

@@ -12,7 +12,8 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_jobs import JobContext, jobs, task, workflow
-from django_jobs.models import Job, JobStatus, Queue
+from django_jobs.models import Job, JobStatus, Queue, Throughput
+from django_jobs.queue import backlog
 from tests.worker.support import run
 
 pytestmark = pytest.mark.django_db
@@ -96,12 +97,26 @@ def test_show_hides_what_is_to_be_redacted() -> None:
     assert "•••" in text
 
 
-def test_stats_count_the_jobs_of_each_queue() -> None:
+def test_stats_tell_what_each_queue_has_to_do_and_did() -> None:
     ping = ping_task()
-    run(ping.enqueue())
     ping.enqueue_many([{}, {}])
-    ping.using(queue="media").enqueue()
-    assert manage("stats") == ["default: 2 ready, 1 successful", "media: 1 ready"]
+    ping.using(queue="media", wait_until=timezone.now() + timedelta(hours=1)).enqueue()
+    now = timezone.now()
+    Throughput.objects.create(queue="default", minute=now, succeeded=7)
+    Throughput.objects.create(queue="mail", minute=now, retried=1)
+    Throughput.objects.create(queue="media", minute=now - timedelta(hours=2), failed=3)
+    assert manage("stats") == [
+        "default: 2 ready, 7 succeeded", "mail: nothing", "media: 1 delayed, 3 failed",
+    ]  # fmt: skip
+
+
+def test_stats_do_not_count_without_end(
+    monkeypatch: pytest.MonkeyPatch, django_assert_max_num_queries: Any
+) -> None:
+    monkeypatch.setattr(backlog, "MOST_COUNTED", 3)
+    ping_task().enqueue_many([{}] * 5)
+    with django_assert_max_num_queries(7):
+        assert manage("stats") == ["default: 3+ ready"]
 
 
 def test_retry_makes_failed_jobs_ready_again() -> None:

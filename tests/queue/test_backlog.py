@@ -87,7 +87,7 @@ def test_counting_stops_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_oldest_is_found_whatever_its_priority(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog, "MOST_COUNTED", 3)
+    monkeypatch.setattr(backlog, "MOST_COMPARED", 3)
     add_many(9, priority=50)
     starving = add(priority=-50)
     add(priority=-50)

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         listing.add_argument("--slug")
         listing.add_argument("--limit", type=int, default=20)
         verbs.add_parser("show", help="Show one job and its log.").add_argument("id", type=int)
-        verbs.add_parser("stats", help="Count the jobs of each queue by their status.")
+        verbs.add_parser("stats", help="Tell what each queue has to do and did.")
         for verb in ("retry", "cancel", "run-now"):
             verbs.add_parser(verb).add_argument("id", type=int, nargs="+")
         for verb in ("pause", "resume"):
@@ -54,9 +54,8 @@ class Command(BaseCommand):
             self.stdout.write(describe.line(entry))
 
     def _stats(self, options: dict[str, Any]) -> None:
-        for queue, counts in describe.counts().items():
-            numbers = ", ".join(f"{count} {status}" for status, count in counts.items())
-            self.stdout.write(f"{queue}: {numbers}")
+        for line in describe.stats():
+            self.stdout.write(line)
 
     def _retry(self, options: dict[str, Any]) -> None:
         for pk in options["id"]:
