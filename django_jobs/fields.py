@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.apps import apps
@@ -187,6 +188,24 @@ class ValueIndex(models.Index):
         column = model._meta.get_field(self.field).column  # type: ignore[union-attr]
         quoted = schema_editor.quote_value(self.value)
         return f"{schema_editor.quote_name(str(column))} = {quoted}"
+
+
+class HourField(models.DateTimeField):  # type: ignore[type-arg]
+    """The full hour, in UTC, of the moment in the field `of`; set when the row is added."""
+
+    def __init__(self, *args: Any, of: str = "", **options: Any) -> None:
+        self.of = of
+        super().__init__(*args, **options)
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        return name, path, args, {**options, "of": self.of}
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        moment: datetime = getattr(model_instance, self.of)
+        hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        setattr(model_instance, self.attname, hour)
+        return hour
 
 
 class DatabaseNow(Now):

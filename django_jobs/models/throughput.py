@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_jobs.fields import KeyField
+from django_jobs.fields import HourField, KeyField
 from django_jobs.models.querysets import JobsManager
 
 
@@ -17,6 +17,8 @@ class Throughput(models.Model):
 
     queue = KeyField(_("queue"), max_length=255)
     minute = models.DateTimeField(_("minute"))
+    # So that no database function, which SQLite would call for every row, has to find it.
+    hour = HourField(_("hour"), of="minute", editable=False)
     succeeded = models.PositiveIntegerField(_("succeeded"), default=0)
     failed = models.PositiveIntegerField(_("failed"), default=0)
     retried = models.PositiveIntegerField(_("retried"), default=0)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db.models import Sum
-from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from django_jobs.models import Throughput
@@ -76,9 +75,8 @@ def last_day(*, using: str) -> History:
     """Return a bar for each of 24 hours."""
     first = timezone.now().replace(minute=0, second=0, microsecond=0) - 23 * HOUR
     rows = Throughput.objects.using(using).filter(minute__gte=first).order_by()
-    by_hour = rows.values_list("queue", TruncHour("minute", tzinfo=UTC)).annotate(
-        Sum("succeeded"), Sum("failed"), Sum("retried")
-    )
+    counts = [Sum(column) for column in ("succeeded", "failed", "retried")]
+    by_hour = rows.values_list("queue", "hour").annotate(*counts)
     return _history(by_hour, first, HOUR, 24)
 
 
