@@ -122,7 +122,8 @@ class InputForm(forms.Form):
         wrong = set(self.errors)
         for place, messages in (error.errors or {NON_FIELD_ERRORS: [str(error)]}).items():
             name, inner = self._field_at(place)
-            if name not in wrong:
+            # A complaint about the whole may only repeat what a field says already.
+            if name not in wrong and not (name is None and wrong):
                 shown = [f"{inner}: {message}" if inner else message for message in messages]
                 self.add_error(name, shown)
 

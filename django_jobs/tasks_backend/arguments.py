@@ -10,7 +10,8 @@ from django.core.exceptions import NON_FIELD_ERRORS
 
 from django_jobs.queue.json import normalise
 from django_jobs.tasks.schema import InputSchema
-from django_jobs.tasks.schema.parameters import ANY_NAMES
+from django_jobs.tasks.schema.base import InputField, fields_of
+from django_jobs.tasks.schema.parameters import ANY_NAMES, Parameter, scope_of
 
 
 class ArgumentsSchema(InputSchema):
@@ -25,6 +26,18 @@ class ArgumentsSchema(InputSchema):
         parameters = list(inspect.signature(function).parameters.values())
         self.parameters = parameters[1:] if takes_context else parameters
         self._taken = inspect.Signature(self.parameters)
+        self._scope = scope_of(function)
+
+    @property
+    def fields(self) -> list[InputField]:
+        """What has a name; the rest of the arguments may be given besides."""
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        named = (parameter for parameter in self.parameters if parameter.kind not in variable)
+        return fields_of(Parameter.of(parameter, self._scope) for parameter in named)
+
+    @property
+    def takes_more(self) -> bool:
+        return len(self.fields) < len(self.parameters)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         named: dict[str, Any] = {}
@@ -41,6 +54,9 @@ class ArgumentsSchema(InputSchema):
         return named
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        starred = [name for name in given if name.startswith("*")]
+        if wrong := [name for name in starred if not isinstance(given[name], list)]:
+            raise self.invalid({name: ["It must be a list."] for name in wrong})
         args, kwargs = self.split(given)
         self._bound(tuple(args), kwargs)
         try:

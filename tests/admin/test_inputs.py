@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from django_jobs import register_task, task
 from django_jobs.admin.inputs import InputForm, input_form
+from django_jobs.tasks_backend.arguments import ArgumentsSchema
 
 
 class Size(enum.Enum):
@@ -240,3 +241,17 @@ def test_a_secret_within_json_is_put_back_or_asked_for() -> None:
     }
     form = fill_in(ask, stored, accounts=json.dumps([{"id": "3", **hidden}]))
     assert set(form.errors) == {"accounts"}
+
+
+def test_the_arguments_of_a_function_of_djangos_tasks_are_asked_for() -> None:
+    def ask(number: int, *rest: int, day: date = date(2026, 1, 2), **more: int) -> None: ...
+
+    schema = ArgumentsSchema(ask, takes_context=False, where="The task 'ask'")
+    declared = register_task("ask", handler="nowhere.at_all")
+    declared.input_schema = schema
+    form = fill_in(declared, number="1", **{"**": '{"*rest": [2, 3], "other": 4}'})
+    assert form.is_valid(), form.errors
+    assert form.input == {"number": 1, "*rest": [2, 3], "other": 4}
+    assert set(fill_in(declared, number="x").errors) == {"number"}
+    wrong = fill_in(declared, number="1", **{"**": '{"*rest": 4}'})
+    assert wrong.errors["**"] == ["*rest: It must be a list."]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from inspect import Parameter
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured
 
 from django_jobs.exceptions import InvalidInputError
-from django_jobs.tasks.schema.parameters import Signature
+from django_jobs.tasks.schema.parameters import Parameter, Signature
 
 Errors = dict[str, list[str]]
 
@@ -20,7 +20,7 @@ UNKNOWN = "It is not an argument that is taken."
 NOT_A_MAPPING = "It must be a mapping of names to values."
 
 
-NO_DEFAULT = Parameter.empty
+NO_DEFAULT = inspect.Parameter.empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,16 @@ class InputField:
     default: Any = NO_DEFAULT
     label: str = ""
     help_text: str = ""
+
+
+def fields_of(parameters: Iterable[Parameter]) -> list[InputField]:
+    return [
+        InputField(
+            name=parameter.name, given_as=parameter.name, annotation=parameter.resolved,
+            required=parameter.required, default=parameter.default,
+        )
+        for parameter in parameters
+    ]  # fmt: skip
 
 
 class InputSchema(ABC):
@@ -61,13 +71,7 @@ class InputSchema(ABC):
 
     @property
     def fields(self) -> list[InputField]:
-        return [
-            InputField(
-                name=parameter.name, given_as=parameter.name, annotation=parameter.resolved,
-                required=parameter.required, default=parameter.default,
-            )
-            for parameter in self.signature.parameters
-        ]  # fmt: skip
+        return fields_of(self.signature.parameters)
 
     @property
     def takes_more(self) -> bool:

@@ -27,6 +27,18 @@ class Parameter:
     by_position: bool = False
     default: Any = inspect.Parameter.empty
 
+    @classmethod
+    def of(cls, parameter: inspect.Parameter, scope: dict[str, Any]) -> Parameter:
+        empty = inspect.Parameter.empty
+        return cls(
+            name=parameter.name,
+            annotation=Any if parameter.annotation is empty else parameter.annotation,
+            scope=scope,
+            required=parameter.default is empty and parameter.kind != parameter.VAR_KEYWORD,
+            by_position=parameter.kind == parameter.POSITIONAL_OR_KEYWORD,
+            default=parameter.default,
+        )
+
     @cached_property
     def kind(self) -> Kind:
         kind = kind_of(self.resolved)
@@ -54,10 +66,10 @@ class Signature:
             found = found[1:]
         for parameter in found:
             _check_named(parameter, where)
-        scope = _scope(handler)
+        scope = scope_of(handler)
         return cls(
-            parameters=tuple(_parameter(p, scope) for p in found if p.kind != p.VAR_KEYWORD),
-            extra=next((_parameter(p, scope) for p in found if p.kind == p.VAR_KEYWORD), None),
+            parameters=tuple(Parameter.of(p, scope) for p in found if p.kind != p.VAR_KEYWORD),
+            extra=next((Parameter.of(p, scope) for p in found if p.kind == p.VAR_KEYWORD), None),
         )
 
     @cached_property
@@ -111,19 +123,7 @@ def _check_named(parameter: inspect.Parameter, where: str) -> None:
         )
 
 
-def _parameter(parameter: inspect.Parameter, scope: dict[str, Any]) -> Parameter:
-    empty = inspect.Parameter.empty
-    return Parameter(
-        name=parameter.name,
-        annotation=Any if parameter.annotation is empty else parameter.annotation,
-        scope=scope,
-        required=parameter.default is empty and parameter.kind != parameter.VAR_KEYWORD,
-        by_position=parameter.kind == parameter.POSITIONAL_OR_KEYWORD,
-        default=parameter.default,
-    )
-
-
-def _scope(handler: Any) -> dict[str, Any]:
+def scope_of(handler: Any) -> dict[str, Any]:
     """Return the globals in which the annotations of a handler were written."""
     handler = inspect.unwrap(handler)
     while isinstance(handler, functools.partial):
