@@ -402,3 +402,19 @@ def test_a_job_that_waits_without_having_logged_anything_has_begun(admin_client:
     text = words(shown(admin_client, job))
     assert "Attempt 1 waiting" in text
     assert "Waits for the events approved" in text
+
+
+def test_a_long_error_without_a_traceback_is_there_in_full(admin_client: Client) -> None:
+    job = declare().enqueue()
+    error = {"name": "WorkerLostError", "message": "lost " * 100 + "the end", "traceback": ""}
+    Job.objects.filter(pk=job.pk).update(status=JobStatus.FAILED, error=error)
+    assert "the end" in shown(admin_client, job)
+
+
+def test_a_progress_without_a_total_has_no_bar(admin_client: Client) -> None:
+    job = declare().enqueue()
+    progress = {"current": 1234.5, "total": None, "message": "rows"}
+    Job.objects.filter(pk=job.pk).update(progress=progress)
+    page = shown(admin_client, job)
+    assert "<progress" not in page
+    assert "Progress 1234.5 rows" in words(page)
