@@ -46,17 +46,22 @@ def insert(jobs: Sequence[Job], *, using: str) -> None:
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return what is alike in all rows, without what is null, and the names of what varies."""
-    first = rows[0]
     alike: dict[str, Any] = {}
     varying: list[str] = []
     for name, is_json in _stored().items():
-        value = first[name]
-        # Not by equality: True is 1, and in JSON they differ.
-        if len(rows) > 1 and any(row[name] is not value for row in rows):
+        value = rows[0][name]
+        # The input varies by definition: each row needs something in the document.
+        if (name == "input" and len(rows) > 1) or _varies([row[name] for row in rows]):
             varying.append(name)
         elif value is not None:
             alike[name] = encode(value) if is_json else value
     return alike, tuple(varying)
+
+
+def _varies(values: Sequence[Any]) -> bool:
+    """Whether the values are perhaps not stored alike; True is 1, but not in JSON."""
+    first = values[0]
+    return any(value is not first and (value != {} or first != {}) for value in values)
 
 
 @cache

@@ -90,7 +90,8 @@ def enqueue(given: Iterable[Given]) -> list[Job]:
     returned in place of another, with `was_duplicate` true.
     """
     given = list(given)
-    jobs = [prepare(*one) for one in given]
+    now = timezone.now()
+    jobs = [prepare(*one, now=now) for one in given]
     entries = [[_log_entry(entry) for entry in options.log] for *_, options in given]
     stored = queue_enqueue.insert(jobs, entries=entries, using=database_alias())
     signals.announce(signals.job_enqueued, [job for job in stored if not job.was_duplicate])
@@ -109,13 +110,17 @@ def enqueue_on_commit(
 
 
 def prepare(
-    declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options
+    declaration: Declaration[Any, Any],
+    arguments: Mapping[str, Any],
+    options: Options,
+    *,
+    now: datetime | None = None,
 ) -> Job:
     """Return the job for these arguments, valid and not stored."""
     stored = declaration.input_schema.validate(dict(arguments))
     _check_size(declaration, stored)
     queue = options.queue or declaration.queue
-    now = timezone.now()
+    now = now or timezone.now()
     job = new(
         Job,
         {
