@@ -50,6 +50,7 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
     for status in JobStatus.values:
         if job := newest.filter(status=status).first():
             yield f"job, {status}", reverse("admin:django_jobs_job_change", args=[job.pk])
+    yield "overview", reverse("admin:django_jobs_overview")
     for model in ("queue", "worker", "jobschedule"):
         yield f"list of {model}s", reverse(f"admin:django_jobs_{model}_changelist")
 
