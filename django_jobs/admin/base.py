@@ -64,3 +64,8 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return gettext("%s s") % number_format(round(seconds, 1), 1 if seconds < 10 else 0)
     return span(timedelta(seconds=seconds))
+
+
+def number_of(given: str | None) -> int:
+    """Return a number from a form or an address; 0 where it is none that a database can hold."""
+    return int(given) if given and given.isdecimal() and len(given) < 19 else 0

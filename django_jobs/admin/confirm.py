@@ -22,6 +22,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
+from django_jobs.admin.base import number_of
 from django_jobs.admin.verbs import UNDONE, VERBS, Outcome, Verb
 from django_jobs.explain.words import capped
 from django_jobs.models import Job, database_alias
@@ -64,9 +65,12 @@ class Progress:
     @classmethod
     def resume(cls, jobs: QuerySet[Job], data: Any) -> Progress:
         """Go on where the form says; what is no number there is 0."""
-        tally = Counter({outcome: _number(data, f"tally_{outcome}") for outcome in Outcome})
+        tally = Counter({outcome: number_of(data.get(f"tally_{outcome}")) for outcome in Outcome})
         return cls(
-            jobs=jobs, newest=_number(data, "newest"), after=_number(data, "after"), tally=tally
+            jobs=jobs,
+            newest=number_of(data.get("newest")),
+            after=number_of(data.get("after")),
+            tally=tally,
         )
 
     @property
@@ -98,11 +102,6 @@ class Progress:
         undone = [job for job in batch if fate[job.pk] is not Outcome.DONE]
         for job in undone[: LISTED - len(self.left_undone)]:
             self.left_undone[job] = fate[job.pk]
-
-
-def _number(data: Any, name: str) -> int:
-    given = data.get(name, "")
-    return int(given) if given.isdecimal() and len(given) < 19 else 0
 
 
 class JobActions(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -175,8 +174,8 @@ class JobActions(admin.ModelAdmin):  # type: ignore[type-arg]
         )
 
     def _asked_for(self, request: HttpRequest) -> QuerySet[Job]:
-        selected = [int(pk) for pk in request.POST.getlist("job") if pk.isdecimal()]
-        if selected:
+        if "job" in request.POST:
+            selected = {number_of(pk) for pk in request.POST.getlist("job")}
             return self.get_queryset(request).filter(pk__in=selected)
         found: QuerySet[Job] = self.get_changelist_instance(request).queryset
         return found

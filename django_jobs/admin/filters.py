@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_jobs.admin.base import number_of
 from django_jobs.explain import State, recent, stuck
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import (
@@ -29,8 +30,6 @@ from django_jobs.models import (
 from django_jobs.tasks import registry
 
 MOST_CHOICES = 100
-# Digits of a number that a database can look up.
-LONGEST_KEY = 19
 NO_GROUP = "none"
 
 Choice = tuple[str, Any]
@@ -178,8 +177,8 @@ class WorkerFilter(JobFilter):
         return [(str(worker.pk), str(worker)) for worker in newest]
 
     def where(self, request: HttpRequest, value: str) -> Q:
-        is_key = value.isdecimal() and len(value) < LONGEST_KEY
-        return Q(worker=int(value)) if is_key else Q(pk__in=())
+        worker = number_of(value)
+        return Q(worker=worker) if worker else Q(pk__in=())
 
 
 class KeyFilter(JobFilter):

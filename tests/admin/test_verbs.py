@@ -315,6 +315,15 @@ def test_numbers_in_the_form_that_are_none_count_as_nothing(staff) -> None:
     assert status_of(job) == JobStatus.READY
 
 
+def test_a_selection_that_names_no_job_is_not_taken_for_all_jobs(staff) -> None:
+    job = declare().enqueue()
+    client = staff(*EVERY)
+    nobody = {"job": ["9" * 40, "x", "-1", ""]}
+    assert "No job matches." in client.post(many("cancel"), nobody).content.decode()
+    client.post(many("cancel"), {**nobody, "newest": job.pk, "after": 0})
+    assert status_of(job) == JobStatus.READY
+
+
 @pytest.mark.parametrize("verb", PERMISSIONS)
 def test_many_jobs_take_a_bounded_number_of_queries(
     admin_client, django_assert_max_num_queries: Any, verb: str
