@@ -30,12 +30,12 @@ def fill(total: int, *, report: Callable[[int], None]) -> None:
     now = timezone.now()
     past = Past(total, now, add_workers(now))
     finished = total - len(past.kinds)
-    span = SPAN * MADE / finished
+    span = SPAN * min(MADE, finished) / finished
     made = store(past.finished(min(MADE, finished), now - SPAN, span))
     for added in range(MADE, finished, MADE):
         report(added)
         copy(made[: finished - added], by=span * (added / MADE))
-    store(past.unfinished(span))
+    store(past.unfinished(timedelta(hours=1)))
     report(total)
     add_long_log(
         Job.objects.filter(status=JobStatus.FAILED).order_by("-id")[0], min(LONG_LOG, total // 10)
