@@ -107,12 +107,12 @@ def store(reports: Sequence[Report], *, using: str) -> list[Standing]:
 
 def _store_at_once(reports: Sequence[Report], using: str) -> None:
     """Write those of the reports that are plain, and whose claim holds, in one statement."""
-    times = Counter(report.job.pk for report in reports)
+    times = Counter(report.job.id for report in reports)
     plain = [
         report
         for report in reports
         # Several of one job have to be written in their order.
-        if report.is_plain and report.writes and times[report.job.pk] == 1 and not report.stored
+        if report.is_plain and report.writes and times[report.job.id] == 1 and not report.stored
     ]
     if not plain:
         return
@@ -124,7 +124,7 @@ def _store_at_once(reports: Sequence[Report], using: str) -> None:
     )
     values = lifecycle.succeed(None).values(now)
     for report in plain:
-        report.stored = report.job.pk in held
+        report.stored = report.job.id in held
         if report.stored and report.change is not None:
             _bring_up_to_date(report.job, report.change, {**values, "output": report.change.output})
 

@@ -73,13 +73,13 @@ def write(
     """
     reports = [
         {
-            "id": job.pk,
+            "id": job.id,
             "token": str(job.processing_token),
             "ends": change is not None,
             "output": change and change.output,
         }
         # In one order, so that two workers cannot wait for each other.
-        for job, change in sorted(changes, key=lambda pair: pair[0].pk)
+        for job, change in sorted(changes, key=lambda pair: pair[0].id)
     ]
     latest = {(status.job_id, status.task_slug, status.task_id): status for status in statuses}
     documents = reports, [_log_row(entry) for entry in entries], [*map(_row, latest.values())]

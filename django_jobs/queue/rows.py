@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -29,22 +29,22 @@ def stored_fields(model: type[Model]) -> list[Field[Any, Any]]:
     return [field for field in model._meta.concrete_fields if not field.generated]
 
 
-def instance(model: type[M], values: Mapping[str, Any], *, using: str | None = None) -> M:
+def _made(model: type[M], values: dict[str, Any], using: str | None) -> M:
     """Return an instance with these attributes; stored in `using`, where that is given.
 
     Without `Model.__init__`, which for a job costs as much as all that is done with it here:
-    no defaults, no signals. What is left out is deferred.
+    no signals, and what is left out is deferred.
     """
     made = model.__new__(model)
-    state = ModelState()
+    values["_state"] = state = ModelState()
     state.db, state.adding = using, using is None
-    made.__dict__.update(values, _state=state)
+    made.__dict__ = values
     return made
 
 
 def new(model: type[M], values: Mapping[str, Any]) -> M:
     """Return an instance that is not stored yet, with the defaults of what is left out."""
-    return instance(model, {**_defaults(model), **values})
+    return _made(model, {**_defaults(model), **values}, None)
 
 
 @cache
@@ -62,13 +62,15 @@ def instances(
     """
     names = [field.attname for field in fields]
     in_json = [field.attname for field in fields if isinstance(field, JSONField)]
-    parse: Callable[[str], Any] = json.loads
+    parse = json.JSONDecoder().decode
+    # To copy a dictionary and fill it is cheaper than to let one grow.
+    filled = {**dict.fromkeys(names), "_state": None, **alike}
     found = []
     for row in rows:
-        values = dict(zip(names, row, strict=True))
+        values = filled.copy()
+        values.update(zip(names, row, strict=True))
         for name in in_json:
             if values[name] is not None:
                 values[name] = parse(values[name])
-        values.update(alike)
-        found.append(instance(model, values, using=using))
+        found.append(_made(model, values, using))
     return found

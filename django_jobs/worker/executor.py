@@ -193,8 +193,11 @@ def _begin(
     context = JobContext(attempt, frame, job.input)
     arguments = (context,) if declaration.takes_context else ()
     run = Run(attempt, context, _invocation(declaration, arguments, job), timezone.now())
-    run.invocation.steps_ended = context._steps_ended
-    run.invocation.on_stuck = attempt.on_stuck = partial(_report_stuck, run)
+    if declaration.takes_context:
+        run.invocation.steps_ended = context._steps_ended
+    if declaration.takes_context or declaration.timeout is not None:
+        # Not for all: what refers to itself in a circle has to be found by the garbage collector.
+        run.invocation.on_stuck = attempt.on_stuck = partial(_report_stuck, run)
     return run
 
 

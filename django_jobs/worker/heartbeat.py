@@ -43,13 +43,13 @@ class Heartbeat:
 
     def add(self, jobs: Iterable[Job]) -> None:
         with self._lock:
-            self._jobs.update((job.pk, job) for job in jobs)
+            self._jobs.update((job.id, job) for job in jobs)
 
     def remove(self, job: Job) -> None:
         with self._lock:
-            if self._jobs.get(job.pk) is job:
-                del self._jobs[job.pk]
-                self._revoked.discard(job.pk)
+            if self._jobs.get(job.id) is job:
+                del self._jobs[job.id]
+                self._revoked.discard(job.id)
 
     def start(self) -> None:
         self._thread.start()

@@ -82,15 +82,18 @@ def must_run_inline(using: str) -> bool:
 
 def load_statuses(jobs: Sequence[Job], using: str) -> Statuses:
     """Return the steps of earlier attempts, by job; one query for all that can have some."""
-    table: dict[int, dict[StepKey, TaskStatus]] = {job.pk: {} for job in jobs if has_steps(job)}
+    with_steps = {slug for slug in {job.slug for job in jobs} if has_steps(slug)}
+    table: dict[int, dict[StepKey, TaskStatus]] = {
+        job.pk: {} for job in jobs if job.slug in with_steps
+    }
     if table:
         for status in TaskStatus.objects.using(using).filter(job__in=list(table)):
             table[status.job_id][status.task_slug, status.task_id] = status
     return table
 
 
-def has_steps(job: Job) -> bool:
-    declaration = registry.find(job.slug)
+def has_steps(slug: str) -> bool:
+    declaration = registry.find(slug)
     return declaration is not None and declaration.takes_context
 
 

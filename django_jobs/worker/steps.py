@@ -177,7 +177,7 @@ def log_entry(
     """Return the entry for one attempt at a task."""
     returned = isinstance(outcome, Returned)
     values = {
-        "job_id": attempt.job.pk,
+        "job_id": attempt.job.id,
         "attempt": attempt.number,
         "task_slug": slug,
         "task_id": task_id,

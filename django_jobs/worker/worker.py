@@ -219,7 +219,7 @@ class Worker:
             return False
         self.pace.note_claimed(len(jobs))
         with self._lock:
-            self._running.update((job.pk, job) for job in jobs)
+            self._running.update((job.id, job) for job in jobs)
         self.heartbeat.add(jobs)
         self._start(jobs)
         return True
@@ -247,12 +247,12 @@ class Worker:
         except DISCONNECTED:
             self._hand_back(jobs)
             raise
-        on_loop = {job.slug for job in jobs if runs_on_event_loop(job.slug)}
+        on_loop = {slug for slug in {job.slug for job in jobs} if runs_on_event_loop(slug)}
         in_threads = [job for job in jobs if job.slug not in on_loop]
         with self._lock:
-            self._unstarted.update(dict.fromkeys([job.pk for job in in_threads], time.monotonic()))
+            self._unstarted.update(dict.fromkeys([job.id for job in in_threads], time.monotonic()))
         for job in in_threads:
-            self.pool.submit(partial(self._run_in_pool, job, statuses.get(job.pk, {})))
+            self.pool.submit(partial(self._run_in_pool, job, statuses.get(job.id, {})))
         for job in jobs:
             if job.slug in on_loop:
                 coroutine = aexecute(job, self.runtime, statuses.get(job.pk, {}))
@@ -286,8 +286,8 @@ class Worker:
     def _may_start(self, job: Job) -> bool:
         """Whether the job has not been given back while it waited for a thread."""
         with self._lock:
-            self._unstarted.pop(job.pk, None)
-            return self._running.get(job.pk) is job
+            self._unstarted.pop(job.id, None)
+            return self._running.get(job.id) is job
 
     def _give_back_unstarted(self, older_than: float = 0.0) -> None:
         """Give back what was claimed ahead and has found no thread."""
@@ -313,9 +313,9 @@ class Worker:
     def _finish(self, job: Job) -> None:
         self.heartbeat.remove(job)
         with self._lock:
-            self._stuck.pop(job.pk, None)
-            if self._running.get(job.pk) is job:
-                del self._running[job.pk]
+            self._stuck.pop(job.id, None)
+            if self._running.get(job.id) is job:
+                del self._running[job.id]
                 self.jobs_run += 1
         if self._runs_low():
             self._wake.set()
