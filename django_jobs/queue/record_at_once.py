@@ -25,6 +25,8 @@ from django_jobs.queue.rows import stored_fields
 # What is written anew of a step that is known already.
 STEP_RESULT = ["input", "output", "complete", "total_tried", "total_failed"]
 
+# The rows are found by an array of their ids, which is always by the primary key; for a join the
+# planner may go through the whole table.
 _STATEMENT = """\
 WITH report AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s::json)
@@ -32,14 +34,16 @@ WITH report AS MATERIALIZED (
 ),
 ended AS (
     {update} FROM report
-    WHERE {job}.id = report.id AND {job}.processing_token = report.token
-        AND {job}.status = '{running}' AND report.ends
+    WHERE {job}.id = ANY (ARRAY(SELECT id FROM report WHERE ends))
+        AND {job}.id = report.id AND {job}.processing_token = report.token
+        AND {job}.status = '{running}'
     RETURNING {job}.id
 ),
 runs_on AS MATERIALIZED (
     SELECT {job}.id FROM {job} JOIN report
         ON {job}.id = report.id AND {job}.processing_token = report.token
-    WHERE {job}.status = '{running}' AND NOT report.ends
+    WHERE {job}.id = ANY (ARRAY(SELECT id FROM report WHERE NOT ends))
+        AND {job}.status = '{running}'
     FOR UPDATE OF {job}
 ),
 held AS MATERIALIZED (SELECT id FROM ended UNION ALL SELECT id FROM runs_on),

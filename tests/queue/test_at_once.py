@@ -158,6 +158,20 @@ def test_a_claim_walks_its_index_though_the_statistics_are_of_an_idle_queue(
     assert "Sort" not in plan_of_a_claim(queues)
 
 
+@only_on_postgresql
+def test_a_record_finds_its_jobs_by_their_ids() -> None:
+    """To go through the whole table for each batch would be the end of a long history."""
+    Job.objects.bulk_create(
+        Job(slug="work", status=JobStatus.SUCCESSFUL) for _number in range(2000)
+    )
+    sql, parameters = record_at_once._compiled("default")
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE django_jobs_job")
+        cursor.execute(f"EXPLAIN {sql}", ["[]", *parameters, "[]", "[]"])
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Seq Scan on django_jobs_job" not in plan, plan
+
+
 def plan_of_a_claim(queues: tuple[str, ...] | None) -> str:
     statement = _statement_for(queues, "default")
     candidates = statement.sql.partition("MATERIALIZED (")[2].partition("),\nclaimed")[0]
