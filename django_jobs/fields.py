@@ -128,19 +128,23 @@ class _OnlyNotNull:
     fields: Sequence[str]
     name: str
 
-    def __init__(self, *, not_null: str, **options: Any) -> None:
+    def __init__(self, *, not_null: str, only: Q | None = None, **options: Any) -> None:
         self.not_null = not_null
+        # Queries that do not say the same are not answered by the index.
+        self.only = only
         super().__init__(**options)
 
     def deconstruct(self) -> Any:
         path, args, options = super().deconstruct()  # type: ignore[misc]
+        if self.only is not None:
+            options["only"] = self.only
         return path, args, {**options, "not_null": self.not_null}
 
     def _stock(self, schema_editor: BaseDatabaseSchemaEditor) -> Any:
         """Return Django's own index or constraint that this one is on a database."""
         if _has_only_columns(schema_editor.connection):
             return self.stock(fields=self.fields, name=self.name)
-        condition = Q((f"{self.not_null}__isnull", False))
+        condition = Q((f"{self.not_null}__isnull", False)) & (self.only or Q())
         return self.stock(*self.fields, name=self.name, condition=condition)
 
 

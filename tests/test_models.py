@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_jobs.models import (
     FINISHED,
     UNFINISHED,
+    USUAL_ORDER,
     Gate,
     Job,
     JobKind,
@@ -21,7 +22,6 @@ from django_jobs.models import (
     Queue,
     TaskStatus,
 )
-from django_jobs.queue.claim import USUAL_ORDER
 from tests.queue.support import ERROR, claim_one, end
 from tests.races.support import Running
 

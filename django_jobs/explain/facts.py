@@ -13,9 +13,17 @@ from django.utils.dateparse import parse_datetime
 
 from django_jobs import conf
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import UNFINISHED, Job, JobStatus, Queue, TaskStatus, Wait, Worker
+from django_jobs.models import (
+    UNFINISHED,
+    USUAL_ORDER,
+    Job,
+    JobStatus,
+    Queue,
+    TaskStatus,
+    Wait,
+    Worker,
+)
 from django_jobs.queue import concurrency
-from django_jobs.queue.claim import USUAL_ORDER
 from django_jobs.worker.durable import EVENT
 
 # How far the place of a job in its queue is counted, and of how many queues.

@@ -8,6 +8,7 @@ from django_jobs.models.records import JobLog, TaskStatus
 from django_jobs.models.schedules import JobSchedule, ScheduleRun
 from django_jobs.models.throughput import Throughput
 from django_jobs.models.vocabulary import (
+    ALL_QUEUES,
     CHILD_SLUG,
     EVENT_SLUG,
     FINISHED,
@@ -15,6 +16,7 @@ from django_jobs.models.vocabulary import (
     SINGLE_TASK_ID,
     SLEEP_SLUG,
     UNFINISHED,
+    USUAL_ORDER,
     Gate,
     JobKind,
     JobStatus,
@@ -24,6 +26,7 @@ from django_jobs.models.waits import Event, Wait
 from django_jobs.models.workers import Overview, Queue, Worker
 
 __all__ = [
+    "ALL_QUEUES",
     "CHILD_SLUG",
     "EVENT_SLUG",
     "FINISHED",
@@ -31,6 +34,7 @@ __all__ = [
     "SINGLE_TASK_ID",
     "SLEEP_SLUG",
     "UNFINISHED",
+    "USUAL_ORDER",
     "Event",
     "Gate",
     "Job",

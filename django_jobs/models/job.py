@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django_jobs.fields import DerivedField, KeyField, NotNullIndex, NotNullUnique, ValueIndex
 from django_jobs.models.querysets import JobQuerySet, JobsManager, database_alias
 from django_jobs.models.vocabulary import (
+    ALL_QUEUES,
     FINISHED,
     SINGLE_TASK_ID,
     UNFINISHED,
@@ -168,13 +169,15 @@ class Job(models.Model):
             ("retry_job", _("Can retry jobs")),
         ]
         indexes = [
-            # The claim from one queue, and the claim from all of them.
+            # The claim from one queue, and the claim from all of them. The second says so by a
+            # condition that is always true: else a claim from one queue may be answered by it,
+            # walking past all that waits in the others.
             NotNullIndex(
                 fields=["queue", "claim_rank", "due_at", "id"], not_null="claim_rank",
                 name="jobs_job_claim_queue",
             ),
             NotNullIndex(
-                fields=["claim_rank", "due_at", "id"], not_null="claim_rank",
+                fields=["claim_rank", "due_at", "id"], not_null="claim_rank", only=ALL_QUEUES,
                 name="jobs_job_claim_any",
             ),
             # Delayed, retrying and sleeping jobs whose time has come.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 SINGLE_TASK_ID = "1"
@@ -38,6 +39,12 @@ class Gate(models.IntegerChoices):
     OPEN = 0, _("open, unless it has to wait until a time")
     DUE = 1, _("open, its time has come")
     HELD = 2, _("waiting for its concurrency key")
+
+
+# True of every job; who asks for the next of all queues must say so, see `jobs_job_claim_any`.
+ALL_QUEUES = Q(id__gt=0)
+# In which order jobs are claimed where nothing else is asked for.
+USUAL_ORDER = ("claim_rank", "due_at", "id")
 
 
 class LogState(models.TextChoices):

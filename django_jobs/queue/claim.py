@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,8 +14,9 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models import Q, QuerySet, Subquery
 
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Gate, Job, JobStatus, Queue, Worker
+from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus, Queue, Worker
 from django_jobs.queue import claim_at_once, concurrency
+from django_jobs.queue.index_order import in_index_order, rows_of
 from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import skip_locked
 from django_jobs.queue.transient import retried
@@ -23,8 +25,6 @@ from django_jobs.queue.transient import retried
 LOOK_AHEAD = 500
 # How often two claims may take the same place of a key from each other.
 TRIES = 10
-
-USUAL_ORDER = ("claim_rank", "due_at", "id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def claim(selection: Selection, limit: int, *, wakes: bool = True, using: str) -
     was due, or that others were faster. Unless it `wakes`, the jobs whose time has come since
     somebody last did are left out.
     """
-    if limit < 1:
+    if limit < 1 or selection.queues == ():
         return []
     if wakes:
         wake(using=using)
@@ -126,9 +126,7 @@ def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list
 
 @cache
 def _statement_for(queues: tuple[str, ...] | None, using: str) -> claim_at_once.ClaimStatement:
-    return claim_at_once.ClaimStatement(
-        _candidates(Selection(queues=queues, lease=timedelta(0)), using)
-    )
+    return claim_at_once.ClaimStatement(_candidates_by_queue(queues, using))
 
 
 def _usual_place(job: Job) -> tuple[int, datetime, int]:
@@ -145,19 +143,20 @@ def wake(*, using: str) -> None:
 
 def look(selection: Selection, *, using: str) -> Outlook:
     """Return what there is to claim, by one statement that locks nothing."""
+    chosen = [_candidates(selection, using)]
+    if selection.is_usual:
+        chosen = _candidates_by_queue(selection.queues, using)
     # In order, as the claim asks, so that it is answered by the same index.
-    due = _candidates(selection, using).values("pk")[:1]
+    due = [Subquery(jobs.values("pk")[:1]) for jobs in chosen]
     delayed = Job.objects.using(using).filter(wake_at__isnull=False).order_by("wake_at")
     own = Worker.objects.using(using).filter(pk=selection.worker_id)
-    row = own.values_list(
-        Subquery(due), Subquery(delayed.values("wake_at")[:1]), DatabaseNow()
-    ).first()
-    if row is None:
+    rows = rows_of(own.values_list(DatabaseNow(), Subquery(delayed.values("wake_at")[:1]), *due))
+    if not rows:
         # The worker has been forgotten for its silence; its next heartbeat makes up for it.
         return Outlook(is_due=True)
-    first, wake_at, now = row
+    now, wake_at, *first = rows[0]
     left = math.inf if wake_at is None else max((wake_at - now).total_seconds(), 0.0)
-    return Outlook(is_due=first is not None or not left, seconds_to_wake=left)
+    return Outlook(is_due=any(first) or not left, seconds_to_wake=left)
 
 
 def _due_to_wake(using: str) -> QuerySet[Job]:
@@ -167,7 +166,8 @@ def _due_to_wake(using: str) -> QuerySet[Job]:
 @retried
 def _wake_some(*, using: str) -> int:
     with transaction.atomic(using=using):
-        ids = list(skip_locked(_due_to_wake(using)).values_list("pk", flat=True)[:LOOK_AHEAD])
+        found = rows_of(skip_locked(_due_to_wake(using)).values_list("pk")[:LOOK_AHEAD])
+        ids = [pk for (pk,) in found]
         rows = Job.objects.using(using).filter(pk__in=ids)
         rows.update(status=JobStatus.READY, gate=Gate.DUE)
     return len(ids)
@@ -184,7 +184,8 @@ def _claim_some(
     for tries_left in reversed(range(TRIES)):
         try:
             with transaction.atomic(using=using):
-                rows = list(skip_locked(chosen)[:size])
+                with in_index_order(using) if among is None else nullcontext():
+                    rows = list(skip_locked(chosen)[:size])
                 # A condition on related rows can find a job more than once.
                 candidates = list({job.pk: job for job in rows}.values())
                 seated, waiting = concurrency.seat(candidates, room, using=using)
@@ -199,6 +200,15 @@ def _claim_some(
     raise AssertionError("unreachable")
 
 
+def _candidates_by_queue(queues: tuple[str, ...] | None, using: str) -> list[QuerySet[Job]]:
+    """Return the candidates in the usual order, of each queue by itself.
+
+    Of several at once they would have to be sorted, all of them.
+    """
+    each = [None] if queues is None else [(queue,) for queue in sorted(set(queues))]
+    return [_candidates(Selection(queues=one, lease=timedelta(0)), using) for one in each]
+
+
 def _candidates(selection: Selection, using: str) -> QuerySet[Job]:
     jobs = Job.objects.using(using).annotate(now=DatabaseNow())
     if selection.sees_held_jobs:
@@ -206,7 +216,9 @@ def _candidates(selection: Selection, using: str) -> QuerySet[Job]:
         jobs = jobs.filter(Q(claim_rank__isnull=False) | held)
     else:
         jobs = jobs.filter(claim_rank__isnull=False)
-    if selection.queues is not None:
+    if selection.queues is None:
+        jobs = jobs.filter(ALL_QUEUES)
+    else:
         one = len(selection.queues) == 1
         name = selection.queues[0] if one else selection.queues
         jobs = jobs.filter(**{"queue" if one else "queue__in": name})

@@ -7,20 +7,23 @@ concurrency key, which are most; the others need to be seated one by one.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.db import connections
 from django.db.models import QuerySet
 
-from django_jobs.models import Gate, Job
+from django_jobs.models import USUAL_ORDER, Gate, Job
+from django_jobs.queue.index_order import fetch
 from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import instances, stored_fields
 
-# The candidates are locked before the update looks at them, and only once. What is alike in all
+# Of each queue as many are locked as there is room for, then the first of all are taken. They
+# are locked before the update looks at them, and only once. What is alike in all
 # rows is not returned with each; the time is, in the first.
 _STATEMENT = """\
-WITH candidate AS MATERIALIZED ({candidates} LIMIT %s {lock}),
+WITH candidate AS MATERIALIZED ({candidates}),
 claimed AS (
     UPDATE {table} SET
         status = '{running}', gate = {gate}, slot = 0, processing_token = %s,
@@ -36,6 +39,11 @@ SELECT false, NULL, {columns} FROM {table}
 WHERE id = ANY (ARRAY(SELECT id FROM candidate WHERE concurrency_limit IS NOT NULL))
 """
 
+# What the candidates are put in order by, and what tells whether they have to be seated.
+_NEEDED = (*USUAL_ORDER, "concurrency_limit")
+
+_FIRST = "SELECT * FROM ({every}) AS every ORDER BY {order} LIMIT %s"
+
 _ALIKE = frozenset({
     "status", "gate", "slot", "processing_token", "processing_until", "worker_id", "started_at",
     "updated_at",
@@ -46,18 +54,35 @@ def is_supported(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
 
+def _compiled(candidates: QuerySet[Job]) -> tuple[str, Sequence[Any]]:
+    query = candidates.values(*_NEEDED).query
+    sql, parameters = query.get_compiler(candidates.db).as_sql()
+    return sql, parameters
+
+
+def _first_of(parts: Sequence[str]) -> str:
+    """Return the query of the first rows of all parts, each of which is in order."""
+    if len(parts) == 1:
+        return parts[0]
+    every = " UNION ALL ".join(map("SELECT * FROM {} AS part".format, parts))
+    return _FIRST.format(every=every, order=", ".join(USUAL_ORDER))
+
+
 class ClaimStatement:
     """Claims the first of what a queryset finds; compiled once, run for every claim."""
 
-    def __init__(self, candidates: QuerySet[Job]) -> None:
-        self.using = candidates.db
+    def __init__(self, candidates: Sequence[QuerySet[Job]]) -> None:
+        """Take what is to be claimed, as one query set for each queue, all in one order."""
+        self.using = candidates[0].db
         self.fields = [field for field in stored_fields(Job) if field.attname not in _ALIKE]
         operations = connections[self.using].ops
-        query = candidates.values("id", "concurrency_limit").query
-        sql, self.parameters = query.get_compiler(self.using).as_sql()
+        lock = operations.for_update_sql(skip_locked=True)
+        parts = [_compiled(jobs) for jobs in candidates]
+        self.parameters = [parameters for _sql, parameters in parts]
+        locked = [f"({sql} LIMIT %s {lock})" for sql, _parameters in parts]
         columns = ", ".join(operations.quote_name(str(field.column)) for field in self.fields)
         self.sql = _STATEMENT.format(
-            candidates=sql, lock=operations.for_update_sql(skip_locked=True), columns=columns,
+            candidates=_first_of(locked), columns=columns,
             table=operations.quote_name(Job._meta.db_table), running=RUNNING, gate=Gate.OPEN,
         )  # fmt: skip
 
@@ -66,10 +91,11 @@ class ClaimStatement:
     ) -> tuple[list[Job], list[Job]]:
         """Return who runs now, and who must be seated; both in no order."""
         token = uuid.uuid4()
-        parameters: list[Any] = [*self.parameters, limit, token, lease, worker_id]
-        with connections[self.using].cursor() as cursor:
-            cursor.execute(self.sql, parameters)
-            rows = cursor.fetchall()
+        parameters = [value for own in self.parameters for value in (*own, limit)]
+        if len(self.parameters) > 1:
+            parameters.append(limit)
+        parameters += [token, lease, worker_id]
+        rows = fetch(self.sql, parameters, using=self.using)
         if not rows:
             return [], []
         now = rows[0][1]

@@ -26,6 +26,7 @@ from django.db.models.lookups import LessThan
 
 from django_jobs import conf
 from django_jobs.models import Gate, Job, JobQuerySet, JobStatus
+from django_jobs.queue.index_order import in_index_order
 from django_jobs.queue.transient import retried
 
 Line = tuple[str, str]
@@ -165,16 +166,19 @@ def admit(key: str, *, using: str) -> None:
     that is paused, or has no worker, must not be in the way of another queue.
     """
     queue = ""
-    while head := _head_of_next_queue(key, queue, using):
-        queue = head.queue
-        line = _held(using).filter(line_key=key, queue=queue)
-        usual = ("line_rank", "due_at", "id")
-        free = (head.concurrency_limit or 1) - _ahead_of(head, using)
-        if free > 0:
-            ids = list(
-                line.order_by(*(order_of(queue) or usual)).values_list("pk", flat=True)[:free]
-            )
-            _held(using).filter(pk__in=ids).update(gate=Gate.DUE)
+    with in_index_order(using):
+        while head := _head_of_next_queue(key, queue, using):
+            queue = head.queue
+            _admit_first(head, using)
+
+
+def _admit_first(head: Job, using: str) -> None:
+    free = (head.concurrency_limit or 1) - _ahead_of(head, using)
+    if free > 0:
+        line = _held(using).filter(line_key=head.concurrency_key, queue=head.queue)
+        order = order_of(head.queue) or ("line_rank", "due_at", "id")
+        ids = list(line.order_by(*order).values_list("pk", flat=True)[:free])
+        _held(using).filter(pk__in=ids).update(gate=Gate.DUE)
 
 
 def has_free_place(using: str) -> Q:

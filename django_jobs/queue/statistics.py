@@ -12,7 +12,7 @@ from django.db.models import Count
 
 from django_jobs import conf
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobLog, JobStatus, Wait, Worker
+from django_jobs.models import ALL_QUEUES, Job, JobLog, JobStatus, Wait, Worker
 
 # How many rows are looked at, where no index answers.
 SAMPLE = 2_000
@@ -29,7 +29,7 @@ def oldest_ready_seconds(*, using: str) -> float | None:
 
     The index has them by priority: its first of each is looked up, of 201 at the most.
     """
-    ready = Job.objects.using(using).filter(claim_rank__isnull=False)
+    ready = Job.objects.using(using).filter(ALL_QUEUES, claim_rank__isnull=False)
     in_order = ready.order_by("claim_rank", "due_at", "id")
     ages, rows = [], in_order
     while found := rows.values_list("claim_rank", "due_at", DatabaseNow()).first():

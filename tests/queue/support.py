@@ -34,12 +34,12 @@ def add_many(number: int, key: str | None = None, **fields: Any) -> list[Job]:
 
 
 def claim(
-    limit: int = 10, *, queue: str | None = "default", queues: tuple[str, ...] = (),
+    limit: int = 10, *, queue: str | None = "default", queues: tuple[str, ...] | None = None,
     where: Q | None = None, order: str | None = None, lease: float = 60,
 ) -> list[Job]:  # fmt: skip
     selection = Selection(
-        queues=queues or (None if queue is None else (queue,)), where=where, order=order,
-        lease=timedelta(seconds=lease),
+        queues=queues if queues is not None or queue is None else (queue,),
+        where=where, order=order, lease=timedelta(seconds=lease),
     )  # fmt: skip
     return claim_jobs(selection, limit, using="default")
 

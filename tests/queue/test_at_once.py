@@ -11,7 +11,6 @@ from django.test.utils import CaptureQueriesContext
 
 from django_jobs.models import Job, JobLog, JobStatus, LogState, TaskStatus
 from django_jobs.queue import lifecycle, record_at_once
-from django_jobs.queue.claim import _statement_for
 from django_jobs.queue.record import Report, Standing, record, store
 from django_jobs.queue.rows import stored_fields
 from tests.queue.support import add, add_many, claim, claim_one, pks
@@ -144,21 +143,6 @@ def test_steps_and_successes_of_several_jobs_are_one_statement() -> None:
 
 
 @only_on_postgresql
-@pytest.mark.parametrize("queues", [("default",), None], ids=["one queue", "all queues"])
-def test_a_claim_walks_its_index_though_the_statistics_are_of_an_idle_queue(
-    queues: tuple[str, ...] | None,
-) -> None:
-    """To collect and sort all that waits, for each claim, would be the end of a long queue."""
-    Job.objects.bulk_create(
-        Job(slug="work", status=JobStatus.SUCCESSFUL) for _number in range(2000)
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE django_jobs_job")
-    Job.objects.bulk_create(Job(slug="work") for _number in range(2000))
-    assert "Sort" not in plan_of_a_claim(queues)
-
-
-@only_on_postgresql
 def test_a_record_finds_its_jobs_by_their_ids() -> None:
     """To go through the whole table for each batch would be the end of a long history."""
     Job.objects.bulk_create(
@@ -170,11 +154,3 @@ def test_a_record_finds_its_jobs_by_their_ids() -> None:
         cursor.execute(f"EXPLAIN {sql}", ["[]", *parameters, "[]", "[]"])
         plan = "\n".join(row[0] for row in cursor.fetchall())
     assert "Seq Scan on django_jobs_job" not in plan, plan
-
-
-def plan_of_a_claim(queues: tuple[str, ...] | None) -> str:
-    statement = _statement_for(queues, "default")
-    candidates = statement.sql.partition("MATERIALIZED (")[2].partition("),\nclaimed")[0]
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {candidates}", [*statement.parameters, 100])
-        return "\n".join(row[0] for row in cursor.fetchall())

@@ -1,0 +1,114 @@
+"""That the first of many rows is found by an index, whatever PostgreSQL knows of the table."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+
+from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus
+from django_jobs.queue import index_order
+from django_jobs.queue.claim import _statement_for
+from tests.queue.support import claim
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only_on("postgresql")]
+
+
+def fill(*queues: str, number: int = 3000, **values: object) -> None:
+    Job.objects.bulk_create(
+        Job(slug="work", queue=queue, **values) for _number in range(number) for queue in queues
+    )
+
+
+def analyze() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE django_jobs_job")
+
+
+@pytest.fixture
+def statistics_of_an_idle_queue() -> None:
+    """Finished jobs, and hardly any that waits: what PostgreSQL thinks it will find."""
+    fill("default", status=JobStatus.SUCCESSFUL)
+    fill("default", number=1)
+    analyze()
+
+
+def plan_of_a_claim(*queues: str) -> str:
+    statement = _statement_for(queues or None, "default")
+    parameters = [value for own in statement.parameters for value in (*own, 100)]
+    parameters += [100] * (len(queues) > 1) + [uuid.uuid4(), timedelta(60), None]
+    rows = index_order.fetch(f"EXPLAIN {statement.sql}", parameters, using="default")
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.mark.usefixtures("statistics_of_an_idle_queue")
+@pytest.mark.parametrize("queues", [["default"], []], ids=["one queue", "all queues"])
+def test_a_claim_of_a_queue_that_has_just_grown_sorts_nothing(queues: list[str]) -> None:
+    fill("default", "other")
+    plan = plan_of_a_claim(*queues)
+    assert f"jobs_job_claim_{'queue' if queues else 'any'}" in plan
+    assert "Sort" not in plan
+
+
+@pytest.mark.usefixtures("statistics_of_an_idle_queue")
+def test_a_claim_of_several_queues_reads_the_first_of_each() -> None:
+    fill("default", "other")
+    plan = plan_of_a_claim("default", "other", "none")
+    assert plan.count("jobs_job_claim_queue") == 3
+    # Nothing but the first of each is put in order.
+    assert plan.count("Sort Key") <= 1
+    assert "JIT" not in plan
+
+
+def test_a_claim_of_one_queue_never_walks_past_the_jobs_of_another() -> None:
+    fill("busy")
+    fill("idle", number=30)
+    analyze()
+    for queues in (["busy"], ["idle"], ["busy", "idle"]):
+        assert "jobs_job_claim_any" not in plan_of_a_claim(*queues)
+
+
+def test_the_first_of_several_queues_are_claimed_in_the_usual_order() -> None:
+    for queue, priority in (("a", 1), ("b", 5), ("c", 9), ("a", 5), ("b", 0)):
+        fill(queue, number=1, priority=priority)
+    found = [(job.queue, job.priority) for job in claim(3, queues=("a", "b"))]
+    assert found == [("b", 5), ("a", 5), ("a", 1)]
+    assert [job.queue for job in claim(9, queues=("a", "b", "c"))] == ["c", "b"]
+
+
+def test_no_queue_is_not_all_queues() -> None:
+    fill("default", number=1)
+    assert claim(9, queues=()) == []
+
+
+@pytest.mark.usefixtures("statistics_of_an_idle_queue")
+def test_the_next_of_a_key_is_found_by_the_index_of_the_lines() -> None:
+    fill("default", concurrency_key="k", concurrency_limit=1, gate=Gate.HELD)
+    line = Job.objects.filter(line_rank__isnull=False, line_key="k", queue="default")
+    with index_order.in_index_order("default"):
+        plan = line.order_by("line_rank", "due_at", "id").values("pk")[:1].explain()
+    assert "jobs_job_line" in plan
+    assert "Sort" not in plan
+
+
+def test_the_settings_of_the_planner_end_with_the_query() -> None:
+    rows = Job.objects.filter(ALL_QUEUES).order_by(*USUAL_ORDER).values_list("pk", F("priority"))
+    fill("default", number=2)
+    for _number in range(2):
+        assert len(index_order.rows_of(rows)) == 2
+        assert settings() == ["on"] * 3
+    with transaction.atomic():
+        assert len(index_order.rows_of(rows)) == 2
+        assert settings() == ["on"] * 3
+
+
+def settings() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT setting FROM pg_settings"
+            " WHERE name IN ('enable_sort', 'enable_bitmapscan', 'jit')"
+        )
+        return [setting for (setting,) in cursor.fetchall()]
