@@ -6,7 +6,12 @@ import signal
 import stat
 import urllib.request
 
+import pytest
+
 from tests.example.conftest import EXAMPLE, Example
+
+# The example has a database of its own, whichever the others run on.
+pytestmark = pytest.mark.only_on("sqlite")
 
 JOBS = "select count(*) from django_jobs_job"
 UNFINISHED = f"{JOBS} where status not in ('successful', 'failed', 'cancelled')"

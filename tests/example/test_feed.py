@@ -9,6 +9,9 @@ import pytest
 
 from tests.example.conftest import EXAMPLE, Example
 
+# The example has a database of its own, whichever the others run on.
+pytestmark = pytest.mark.only_on("sqlite")
+
 READ = """
 import json, sys
 import django
