@@ -62,20 +62,25 @@ class Example:
             time.sleep(POLL)
 
 
+    def stop(self) -> None:
+        for process in self.started:
+            process.stop()
+
+
 @pytest.fixture
 def example(tmp_path: Path) -> Iterator[Example]:
     example = Example(tmp_path)
     yield example
-    for process in example.started:
-        process.stop()
+    example.stop()
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Example:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     """An example whose demo has been run once, from nothing to its end."""
     example = Example(tmp_path_factory.mktemp("example"))
     example.demo("--jobs", "30")
-    return example
+    yield example
+    example.stop()
 
 
 @pytest.fixture

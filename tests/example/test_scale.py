@@ -8,6 +8,7 @@ from tests.example.conftest import Example
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.only_on("sqlite")
 def test_the_admin_shows_the_jobs_of_two_weeks_that_have_never_run(example: Example):
     for command in (["migrate", "-v0"], ["fill", "--jobs", "11000"]):
         process = example.start(*command)
