@@ -44,6 +44,8 @@ def pages(client: Client) -> Iterator[tuple[str, str]]:
     yield "list", jobs
     yield "list, page 50", f"{jobs}?p=50"
     yield from filters(client, jobs)
+    yield "failures", reverse("admin:django_jobs_job_failures")
+    yield "export, its first rows", reverse("admin:django_jobs_job_export", args=["csv"])
     newest = Job.objects.order_by("-id")
     yield "search by id", f"{jobs}?q={newest[0].pk}"
     yield "search by key", f"{jobs}?q=tenant:7"

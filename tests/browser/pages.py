@@ -32,6 +32,7 @@ def every_page(made: dict[str, Job]) -> dict[str, str]:
         ),
         "question for many": reverse("admin:django_jobs_job_verb_many", args=["retry"]),
         "new schedule": reverse("admin:django_jobs_jobschedule_add"),
+        "new schedule of a task": reverse("admin:django_jobs_jobschedule_add") + "?task=greet",
         "question": reverse("admin:django_jobs_job_verb", args=[made["failed"].pk, "retry"]),
     }
     of_jobs = {f"{state} job": _page_of(job) for state, job in made.items()}
