@@ -11,7 +11,7 @@ from django.db.models import F
 
 from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus
 from django_jobs.queue import index_order
-from django_jobs.queue.claim import _statement_for
+from django_jobs.queue.claim import _first_due_to_wake, _statement_for
 from tests.queue.support import claim
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only_on("postgresql")]
@@ -92,6 +92,14 @@ def test_the_next_of_a_key_is_found_by_the_index_of_the_lines() -> None:
         plan = line.order_by("line_rank", "due_at", "id").values("pk")[:1].explain()
     assert "jobs_job_line" in plan
     assert "Sort" not in plan
+
+
+def test_to_see_that_nobody_is_to_be_woken_does_not_read_the_table() -> None:
+    fill("default", number=10_000)
+    with index_order.in_index_order("default"):
+        plan = _first_due_to_wake("default").explain()
+    assert "jobs_job_wake" in plan
+    assert "Seq Scan" not in plan
 
 
 def test_the_settings_of_the_planner_end_with_the_query() -> None:
