@@ -1,4 +1,4 @@
-"""Threads for handlers that are plain functions."""
+"""Threads for handlers; in one of them a plain function runs, or a coroutine is waited for."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -247,17 +246,10 @@ class Worker:
         except DISCONNECTED:
             self._hand_back(jobs)
             raise
-        on_loop = {slug for slug in {job.slug for job in jobs} if runs_on_event_loop(slug)}
-        in_threads = [job for job in jobs if job.slug not in on_loop]
         with self._lock:
-            self._unstarted.update(dict.fromkeys([job.id for job in in_threads], time.monotonic()))
-        for job in in_threads:
-            self.pool.submit(partial(self._run_in_pool, job, statuses.get(job.id, {})))
+            self._unstarted.update(dict.fromkeys([job.id for job in jobs], time.monotonic()))
         for job in jobs:
-            if job.slug in on_loop:
-                coroutine = aexecute(job, self.runtime, statuses.get(job.pk, {}))
-                done = self.runtime.spawn_job(job.pk, coroutine)
-                done.add_done_callback(partial(self._finish_on_loop, job))
+            self.pool.submit(partial(self._run_in_pool, job, statuses.get(job.id, {})))
 
     def _hand_back(self, jobs: Sequence[Job]) -> None:
         """Have jobs that did not start made ready again, as soon as the database answers."""
@@ -275,13 +267,22 @@ class Worker:
         if not self._may_start(job):
             return
         begun = time.monotonic()
+        run = self._run_on_loop if runs_on_event_loop(job.slug) else self._run_here
         try:
-            execute_ahead(job, self.runtime, statuses, partial(self._finish, job))
+            run(job, statuses)
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
             tidy_connections()
             self._finish(job)
         self.buffer.note(time.monotonic() - begun)
+
+    def _run_here(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
+        execute_ahead(job, self.runtime, statuses, partial(self._finish, job))
+
+    def _run_on_loop(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
+        """Have the event loop run the job while this thread waits, as one of those at once."""
+        self.runtime.spawn_job(job.id, aexecute(job, self.runtime, statuses)).result()
+        self._finish(job)
 
     def _may_start(self, job: Job) -> bool:
         """Whether the job has not been given back while it waited for a thread."""
@@ -301,14 +302,6 @@ class Worker:
         if jobs:
             self.buffer.shrink()
             self._hand_back(jobs)
-
-    def _finish_on_loop(self, job: Job, done: Future[str | None]) -> None:
-        try:
-            done.result()
-        except BaseException:
-            logger.exception("Job %s could not be run to its end", job.pk)
-        finally:
-            self._finish(job)
 
     def _finish(self, job: Job) -> None:
         self.heartbeat.remove(job)

@@ -61,7 +61,6 @@ class Example:
             assert time.monotonic() < deadline, self.started[-1].output
             time.sleep(POLL)
 
-
     def stop(self) -> None:
         for process in self.started:
             process.stop()

@@ -15,7 +15,7 @@ from django_jobs.models import Job, JobStatus, Worker
 from tests.conftest import RunJobs
 from tests.kill.support import wait_until_finished
 from tests.testapp.journal import Journal, until
-from tests.testapp.tasks import hold, nap, note, parent_of_two
+from tests.testapp.tasks import ahold, hold, nap, note, parent_of_two
 
 
 def left(*statuses: JobStatus) -> int:
@@ -205,3 +205,18 @@ def test_a_paused_queue_is_left_alone(runjobs: RunJobs, journal: Journal) -> Non
     jobs.pause_queue("default")
     assert runjobs("--once", "--all-queues").wait() == 0
     assert [line.words[1] for line in journal.lines("note")] == ["free"]
+
+
+def test_no_more_coroutines_run_at_once_than_may_beside_short_jobs(
+    runjobs: RunJobs, journal: Journal
+) -> None:
+    short = note.using(priority=1).enqueue_many([{"name": "short"} for _number in range(400)])
+    long = ahold.enqueue_many([{"name": "gate"} for _number in range(6)])
+    runjobs("--concurrency=2")
+    journal.wait_for("note", "short", count=400)
+    journal.wait_for("start", "gate", count=2)
+    # Short jobs are claimed ahead, many at once; coroutines that come with them must wait.
+    wait_until_finished(short)
+    assert len(journal.lines("start", "gate")) == 2
+    journal.open("gate")
+    wait_until_finished(long)
