@@ -41,7 +41,7 @@ class Workers:
         self._alive = [self._start() for _ in range(WORKERS)]
 
     def _start(self) -> Process:
-        crashes = settings(LEASE=3, MAX_CRASHES=1000)
+        crashes = settings(LEASE=8, MAX_CRASHES=1000)
         return self._runjobs("--concurrency=4", "--poll-interval=0.2", DJANGO_JOBS=crashes)
 
     def replace_one(self) -> None:
