@@ -20,11 +20,15 @@ def span(duration: timedelta) -> str:
 
 
 def moment(when: datetime, now: datetime) -> str:
-    """Return the time of the day, with the date where it is another day."""
+    """Return the time of the day, with the date where it is another day.
+
+    In 24 hours, for "p.m." within a sentence looks like the end of it.
+    """
     local = localtime(when)
+    time_of_day = date_format(local, "H:i")
     if local.date() == localtime(now).date():
-        return date_format(local, "TIME_FORMAT")
-    return date_format(local, "SHORT_DATETIME_FORMAT")
+        return time_of_day
+    return f"{date_format(local, 'SHORT_DATE_FORMAT')} {time_of_day}"
 
 
 def capped(count: int, most: int) -> str:

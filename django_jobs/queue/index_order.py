@@ -56,8 +56,8 @@ def fetch(sql: str, parameters: Sequence[Any], *, using: str) -> list[tuple[Any,
 
 
 def rows_of(queryset: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
-    """Return what a query set of tuples finds, all of them numbers, texts or times."""
+    """Return what a query set of tuples finds now, all of them numbers, texts or times."""
     if connections[queryset.db].vendor != "postgresql":
-        return list(queryset)
+        return list(queryset.all())
     sql, parameters = queryset.query.get_compiler(queryset.db).as_sql()
     return fetch(sql, parameters, using=queryset.db)

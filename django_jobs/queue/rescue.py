@@ -11,6 +11,7 @@ from django_jobs.fields import DatabaseNow
 from django_jobs.models import Job, JobLog, JobStatus, LogState, Worker
 from django_jobs.queue import concurrency, throughput, waits
 from django_jobs.queue.failures import group_of
+from django_jobs.queue.index_order import rows_of
 from django_jobs.queue.lifecycle import FAILED, READY, UNCLAIMED, move
 from django_jobs.queue.notify import notify
 from django_jobs.queue.rows import skip_locked
@@ -26,7 +27,9 @@ def take_over(*, using: str) -> int:
     """
     taken_over = 0
     over = Job.objects.using(using).filter(processing_until__lte=DatabaseNow())
-    while over.exists():
+    # In order, so that the index of the leases is looked at and not the table.
+    first = over.order_by("processing_until").values_list("pk")[:1]
+    while rows_of(first):
         lost = _take_over_batch(using=using)
         concurrency.look_again(lost, using=using)
         waits.wake_parents(lost, using=using)
