@@ -48,6 +48,8 @@ CLAIMS_AHEAD = 5
 LONGEST_REST = 5.0
 # How long to leave alone what is due, and cannot be taken.
 SHORTEST_REST = 0.1
+# How long the threads are left alone that begin with the last of what is due.
+FIRST_STEPS = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ class Worker:
         self._unstarted: dict[int, float] = {}
         # Another claim is worth its transaction when no more than these run.
         self._few = 0
+        self._rest_after_claim = 0.0
         self._stuck: dict[int, Report] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -173,11 +176,11 @@ class Worker:
         if not self.pace.is_time() and not self._running:
             return self.pace.seconds_to_next_tick()
         if called and self._claim(wakes=bool(self._running)):
-            return 0
+            return self._rest_after_claim
         outlook = self._look()
         if outlook.is_due:
             if self._claim():
-                return 0
+                return self._rest_after_claim
             outlook = self._look()
         if self._is_done():
             return None
@@ -216,6 +219,7 @@ class Worker:
         jobs = claim(self._selection(), room, wakes=wakes, using=self.using)
         if not jobs:
             return False
+        self._rest_after_claim = 0.0 if len(jobs) == room else FIRST_STEPS
         self.pace.note_claimed(len(jobs))
         with self._lock:
             self._running.update((job.id, job) for job in jobs)

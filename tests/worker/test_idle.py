@@ -14,7 +14,7 @@ from django_jobs.models import Worker as WorkerRow
 from django_jobs.queue.claim import Outlook, Selection, look
 from django_jobs.worker import identity
 from django_jobs.worker.duties import Duties
-from django_jobs.worker.worker import LONGEST_REST, Options, Worker
+from django_jobs.worker.worker import LONGEST_REST, SHORTEST_REST, Options, Worker
 from tests.queue.support import add, claim_one
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +70,21 @@ def test_a_worker_rests_until_the_next_delayed_job_is_due(worker: Worker) -> Non
     pause = worker._turn(False)
     assert pause is not None
     assert pause <= 0.5
+
+
+@pytest.mark.parametrize(("jobs", "goes_on"), [(1, False), (2, True)])
+def test_a_worker_that_may_have_left_jobs_goes_on_at_once(
+    jobs: int, goes_on: bool, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it leaves the threads alone that begin with what it has claimed."""
+    monkeypatch.setattr(worker, "options", Options(limit=2))
+    monkeypatch.setattr(worker, "_start", lambda claimed: None)
+    for _ in range(jobs):
+        add()
+    pause = worker._turn(True)
+    assert pause is not None
+    assert (pause == 0) is goes_on
+    assert pause < SHORTEST_REST
 
 
 def test_a_worker_does_not_get_up_to_read_schedules_anew(worker: Worker) -> None:
