@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmark import fill, process, store
-from benchmark.bench import Bench, jobs_per_second, wait_for, wait_until
+from benchmark.bench import FOR_SHORT_JOBS, Bench, jobs_per_second, wait_for, wait_until
 from benchmark.sizes import STEPS
 from benchmark.tasks import in_line, noop, pick_up, steps
 from django_jobs.models import Job, Worker
@@ -77,7 +77,7 @@ def drain_beside_a_line(bench: Bench) -> Figures:
         store.analyze()
         jobs = Job.objects.filter(pk__gt=after)
         bench.say(f"running {jobs.count():,} jobs")
-        with bench.worker() as worker:
+        with bench.worker(FOR_SHORT_JOBS) as worker:
             wait_for(jobs, worker)
             # Told to stop first, so that the next in the line is not claimed.
             worker.process.terminate()
