@@ -24,7 +24,7 @@ KEYS = 20
 # To torment the workers for longer, or on a slow machine for less long.
 SCALE = float(os.environ.get("CHAOS_SCALE", "1"))
 # SQLite has one writer at a time, and MariaDB waits for the disk.
-JOBS = {"postgresql": 1000, "sqlite": 600, "mysql": 600}
+JOBS = {"postgresql": 3000, "sqlite": 600, "mysql": 600}
 # The workers come up, and then one is killed each second; the last of them finish the rest.
 SECONDS_OF_KILLING = 12 * SCALE
 PATIENCE = 180 + 60 * SCALE
