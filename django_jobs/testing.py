@@ -19,13 +19,12 @@ from django.http import HttpRequest
 
 from django_jobs import access, signals
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobQuerySet, JobStatus, TaskStatus, database_alias
+from django_jobs.models import SLEEP_SLUG, Job, JobQuerySet, JobStatus, TaskStatus, database_alias
 from django_jobs.queue.claim import Selection
 from django_jobs.queue.json import normalise
 from django_jobs.queue.lifecycle import FINAL
 from django_jobs.tasks import registry
 from django_jobs.tasks.task import Call, Declaration
-from django_jobs.worker.durable import SLEEP
 from django_jobs.worker.runner import RunResult, default_selection, run_pass
 
 __all__ = ["assert_enqueued", "assert_not_enqueued", "inline_jobs", "run_jobs"]
@@ -163,13 +162,13 @@ class _Drain:
         job = self._delayed().order_by("wait_until", "id").first()
         if job is None:
             return False
-        sleeps = TaskStatus.objects.using(self.using).filter(job=job, task_slug=SLEEP)
+        sleeps = TaskStatus.objects.using(self.using).filter(job=job, task_slug=SLEEP_SLUG)
         sleeps.filter(complete=False).update(input={"until": job.created_at.isoformat()})
         Job.objects.using(self.using).filter(pk=job.pk).update(wait_until=DatabaseNow())
         return True
 
     def _delayed(self) -> JobQuerySet:
-        asleep = TaskStatus.objects.filter(job=OuterRef("pk"), task_slug=SLEEP, complete=False)
+        asleep = TaskStatus.objects.filter(job=OuterRef("pk"), task_slug=SLEEP_SLUG, complete=False)
         waiting = self._selected().filter(
             Q(status=JobStatus.READY) | Q(Exists(asleep), status=JobStatus.WAITING),
             wait_until__gt=DatabaseNow(),

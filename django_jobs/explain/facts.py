@@ -14,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from django_jobs import conf
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import (
+    EVENT_SLUG,
     UNFINISHED,
     USUAL_ORDER,
     Job,
@@ -24,7 +25,6 @@ from django_jobs.models import (
     Worker,
 )
 from django_jobs.queue import concurrency
-from django_jobs.worker.durable import EVENT
 
 # How far the place of a job in its queue is counted, and of how many queues.
 MOST_AHEAD = 1_000
@@ -124,7 +124,9 @@ def _add_waits(facts: Facts, jobs: Collection[Job], using: str) -> None:
 
 
 def _timeouts(jobs: Collection[int], using: str) -> dict[tuple[int, str], datetime]:
-    steps = TaskStatus.objects.using(using).filter(job__in=jobs, task_slug=EVENT, complete=False)
+    steps = TaskStatus.objects.using(using).filter(
+        job__in=jobs, task_slug=EVENT_SLUG, complete=False
+    )
     found = {}
     for job, input in steps.values_list("job", "input")[:MOST_ROWS]:
         until = parse_datetime((input or {}).get("until") or "")

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet, Subquery
 
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus, Queue, Worker
-from django_jobs.queue import claim_at_once, concurrency
+from django_jobs.queue import claim_at_once, concurrency, lifecycle
 from django_jobs.queue.index_order import in_index_order, rows_of
-from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import skip_locked
 from django_jobs.queue.transient import retried
 
@@ -124,7 +123,8 @@ def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list
     return statement.run(size, lease=selection.lease, worker_id=selection.worker_id)
 
 
-@cache
+# The names of queues may come with requests.
+@lru_cache(maxsize=100)
 def _statement_for(queues: tuple[str, ...] | None, using: str) -> claim_at_once.ClaimStatement:
     return claim_at_once.ClaimStatement(_candidates_by_queue(queues, using))
 
@@ -239,16 +239,9 @@ def _start(jobs: Sequence[Job], selection: Selection, using: str) -> None:
     for slot in sorted({job.slot for job in jobs}):
         same = [job for job in jobs if job.slot == slot]
         now = same[0].now  # type: ignore[attr-defined]
-        values = {
-            "status": RUNNING,
-            "processing_token": token,
-            "processing_until": now + selection.lease,
-            "worker_id": selection.worker_id,
-            "started_at": now,
-            "updated_at": now,
-            "gate": Gate.OPEN,
-            "slot": slot,
-        }
+        values = lifecycle.claimed(
+            token=token, worker_id=selection.worker_id, now=now, lease=selection.lease, slot=slot
+        )
         rows = Job.objects.using(using).filter(pk__in=[job.pk for job in same])
         rows.update(**values)
         for job in same:

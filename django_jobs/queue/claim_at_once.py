@@ -15,13 +15,14 @@ from django.db import connections
 from django.db.models import QuerySet
 
 from django_jobs.models import USUAL_ORDER, Gate, Job
+from django_jobs.queue import lifecycle
 from django_jobs.queue.index_order import fetch
 from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import instances, stored_fields
 
-# Of each queue as many are locked as there is room for, then the first of all are taken. They
-# are locked before the update looks at them, and only once. What is alike in all
-# rows is not returned with each; the time is, in the first.
+# What it sets is what lifecycle.claimed() returns. Of each queue as many are locked as there is
+# room for, then the first of all are taken. They are locked before the update looks at them, and
+# only once. What is alike in all rows is not returned with each; the time is, in the first.
 _STATEMENT = """\
 WITH candidate AS MATERIALIZED ({candidates}),
 claimed AS (
@@ -98,14 +99,12 @@ class ClaimStatement:
         rows = fetch(self.sql, parameters, using=self.using)
         if not rows:
             return [], []
-        now = rows[0][1]
-        alike = {
-            "status": RUNNING, "gate": Gate.OPEN, "slot": 0, "processing_token": token,
-            "processing_until": now and now + lease, "worker_id": worker_id, "started_at": now,
-            "updated_at": now,
-        }  # fmt: skip
         claimed = [row[2:] for row in rows if row[0]]
         keyed = [row[2:] for row in rows if not row[0]]
+        alike = {}
+        if claimed:
+            now = rows[0][1]
+            alike = lifecycle.claimed(token=token, worker_id=worker_id, now=now, lease=lease)
         return (
             instances(Job, self.fields, claimed, alike, using=self.using),
             instances(Job, self.fields, keyed, using=self.using),

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db.models import F, QuerySet
 from django.dispatch import Signal
@@ -54,6 +55,22 @@ def move(jobs: QuerySet[Job], target: JobStatus, **values: Any) -> int:
     `values` are further columns. The condition and the change are one statement.
     """
     return jobs.filter(status__in=sources(target)).update(status=target, **values)
+
+
+def claimed(
+    *, token: UUID, worker_id: int | None, now: datetime, lease: timedelta, slot: int = 0
+) -> dict[str, Any]:
+    """Return the columns of a job that a worker has claimed, at the database's time `now`."""
+    return {
+        "status": RUNNING,
+        "processing_token": token,
+        "processing_until": now + lease,
+        "worker_id": worker_id,
+        "started_at": now,
+        "updated_at": now,
+        "gate": Gate.OPEN,
+        "slot": slot,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,6 @@ from django_jobs.worker.steps import log_entry
 if TYPE_CHECKING:
     from django_jobs.tasks.task import Call
 
-SLEEP, EVENT, CHILD = SLEEP_SLUG, EVENT_SLUG, CHILD_SLUG
 
 # A wait that nothing ended is looked at again, in case that a crash lost its wake-up.
 LONGEST_WAIT = timedelta(minutes=15)
@@ -42,20 +41,20 @@ LONGEST_WAIT = timedelta(minutes=15)
 
 def sleep(attempt: Attempt, task_id: str, duration: timedelta) -> None:
     attempt.check()
-    status = attempt.statuses.get((SLEEP, task_id))
+    status = attempt.statuses.get((SLEEP_SLUG, task_id))
     if status is not None and status.complete:
         return
     until = _until(status) or attempt.now() + duration
     if attempt.now() >= until:
-        _finish(attempt, SLEEP, task_id, Returned(None), {"until": until.isoformat()})
+        _finish(attempt, SLEEP_SLUG, task_id, Returned(None), {"until": until.isoformat()})
         return
-    _remember(attempt, SLEEP, task_id, {"until": until.isoformat()})
+    _remember(attempt, SLEEP_SLUG, task_id, {"until": until.isoformat()})
     _suspend(attempt, [], until)
 
 
 def wait_for_event(attempt: Attempt, task_id: str, name: str, timeout: timedelta | None) -> Any:
     attempt.check()
-    status = attempt.statuses.get((EVENT, task_id))
+    status = attempt.statuses.get((EVENT_SLUG, task_id))
     if status is not None and status.complete:
         return (status.output or {}).get("payload")
     until = _until(status) or (None if timeout is None else attempt.now() + timeout)
@@ -65,7 +64,7 @@ def wait_for_event(attempt: Attempt, task_id: str, name: str, timeout: timedelta
         return event.payload
     if until is not None and attempt.now() >= until:
         _time_out(attempt, task_id, name, input)
-    _remember(attempt, EVENT, task_id, input)
+    _remember(attempt, EVENT_SLUG, task_id, input)
     _suspend(attempt, [Wait(job=attempt.job, event=name)], until)
     return None
 
@@ -80,21 +79,21 @@ def _take_event(
             )
         if event is not None:
             output = {"event": event.pk, "payload": event.payload}
-            _finish(attempt, EVENT, task_id, Returned(output), input)
+            _finish(attempt, EVENT_SLUG, task_id, Returned(output), input)
     return event
 
 
 def _time_out(attempt: Attempt, task_id: str, name: str, input: Mapping[str, Any]) -> None:
     """Fail the wait, so that another attempt waits anew."""
     error = EventTimeoutError(f"The event {name!r} did not come in time.")
-    _finish(attempt, EVENT, task_id, Raised(error), {**input, "until": None})
+    _finish(attempt, EVENT_SLUG, task_id, Raised(error), {**input, "until": None})
     attempt.note_failure(error, Level(None, 1))
     raise error
 
 
 def enqueue_child(attempt: Attempt, task_id: str, call: Call[..., Any], input: Any) -> Job:
     attempt.check()
-    status = attempt.statuses.get((CHILD, task_id))
+    status = attempt.statuses.get((CHILD_SLUG, task_id))
     if status is None:
         status = _insert_child(attempt, task_id, call, input)
     return _children(attempt, [int(status.output or 0)])[0]
@@ -106,7 +105,7 @@ def _insert_child(
     """Add the child and the memory of it in one transaction."""
     child = prepare(call.declaration, input, call.options.merged(parent=attempt.job))
     status = TaskStatus(
-        job=attempt.job, task_slug=CHILD, task_id=task_id, input=child.input, complete=True,
+        job=attempt.job, task_slug=CHILD_SLUG, task_id=task_id, input=child.input, complete=True,
         total_tried=1,
     )  # fmt: skip
     report = Report(job=attempt.job, children=[(child, status)])
