@@ -17,11 +17,13 @@ class DjangoJobsConfig(AppConfig):
     def ready(self) -> None:
         from django_jobs import autorun, checks, conf, signals
         from django_jobs.queue import sqlite
+        from django_jobs.worker import connections
 
         checks.connect()
         signals.connect()
         autorun.connect()
         sqlite.connect()
+        connections.connect()
         settings, _problems = conf.read(conf.raw())
         if settings.AUTODISCOVER:
             autodiscover_modules("tasks", "workflows")

@@ -18,7 +18,7 @@ from django_jobs.models import USUAL_ORDER, Gate, Job
 from django_jobs.queue import lifecycle
 from django_jobs.queue.index_order import fetch
 from django_jobs.queue.lifecycle import RUNNING
-from django_jobs.queue.rows import instances, stored_fields
+from django_jobs.queue.rows import instances, selected_as, stored_fields
 
 # What it sets is what lifecycle.claimed() returns. Of each queue as many are locked as there is
 # room for, then the first of all are taken. They are locked before the update looks at them, and
@@ -33,7 +33,7 @@ claimed AS (
     WHERE id = ANY (ARRAY(SELECT id FROM candidate WHERE concurrency_limit IS NULL))
     RETURNING {columns}
 )
-SELECT true, CASE row_number() OVER () WHEN 1 THEN STATEMENT_TIMESTAMP() END, {columns}
+SELECT true, CASE row_number() OVER () WHEN 1 THEN STATEMENT_TIMESTAMP() END, claimed.*
 FROM claimed
 UNION ALL
 SELECT false, NULL, {columns} FROM {table}
@@ -81,7 +81,7 @@ class ClaimStatement:
         parts = [_compiled(jobs) for jobs in candidates]
         self.parameters = [parameters for _sql, parameters in parts]
         locked = [f"({sql} LIMIT %s {lock})" for sql, _parameters in parts]
-        columns = ", ".join(operations.quote_name(str(field.column)) for field in self.fields)
+        columns = ", ".join(selected_as(field, self.using) for field in self.fields)
         self.sql = _STATEMENT.format(
             candidates=_first_of(locked), columns=columns,
             table=operations.quote_name(Job._meta.db_table), running=RUNNING, gate=Gate.OPEN,

@@ -9,19 +9,21 @@ import enum
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connections, transaction
 
 from django_jobs import signals
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobLog, JobStatus, TaskStatus, Wait
+from django_jobs.models import SINGLE_TASK_ID, Job, JobLog, JobStatus, LogState, TaskStatus, Wait
 from django_jobs.queue import concurrency, enqueue, lifecycle, operate, record_at_once, waits
 from django_jobs.queue.json import encode
 from django_jobs.queue.lifecycle import CANCELLED, UNCLAIMED, Change
 from django_jobs.queue.record_at_once import STEP_RESULT
+from django_jobs.queue.rows import new
 from django_jobs.queue.transient import retried
 
 
@@ -42,6 +44,9 @@ class Report:
     # What becomes of the job; None while it runs on.
     change: Change | None = None
     entries: Sequence[JobLog] = ()
+    # When the handler of a task began and ended, in seconds since the epoch: where it has
+    # succeeded, its log says so, and that is all there is to report.
+    ran: tuple[float, float] | None = None
     statuses: Sequence[TaskStatus] = ()
     # Columns that do not touch the claim, such as the progress.
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -60,12 +65,38 @@ class Report:
     def writes(self) -> bool:
         return bool(self.change or self.entries or self.statuses or self.values or self.children)
 
+    def spell_out(self) -> None:
+        """Put the entry in place of what `ran` says of it."""
+        if self.ran is None or self.change is None:
+            return
+        job = self.job
+        entry = {
+            "job_id": job.id,
+            "attempt": job.total_tried + 1,
+            "task_slug": job.slug,
+            "task_id": SINGLE_TASK_ID,
+            "executed_at": moment(self.ran[0]),
+            "completed_at": moment(self.ran[1]),
+            "input": job.input,
+            "output": self.change.output,
+            "state": LogState.SUCCEEDED,
+        }
+        self.entries = [*self.entries, new(JobLog, entry)]
+        self.ran = None
+
     @property
     def is_plain(self) -> bool:
         """Whether it tells of steps or of success, and of nothing else."""
+        if not self.writes:
+            return False
         if self.change is not None and self.change.status is not JobStatus.SUCCESSFUL:
             return False
         return not (self.values or self.children or self.had_to_wait or self.delete)
+
+
+def moment(seconds: float) -> datetime:
+    """Return the time so long after the epoch, as Django's `now` would have."""
+    return datetime.fromtimestamp(seconds, tz=UTC if settings.USE_TZ else None)
 
 
 def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
@@ -82,7 +113,7 @@ def record(reports: Sequence[Report], *, using: str) -> list[Standing]:
 def follow_up(reports: Sequence[Report], standings: Sequence[Standing], *, using: str) -> None:
     """Wake whoever waited for what was stored. It may be done again, `store` may not."""
     for report, standing in zip(reports, standings, strict=True):
-        if standing is Standing.HELD:
+        if report.children and standing is Standing.HELD:
             children = [child for child, _status in report.children if not child._state.adding]
             signals.announce(signals.job_enqueued, children)
     left = [report.job for report in reports if report.change is not None]
@@ -101,32 +132,50 @@ def store(reports: Sequence[Report], *, using: str) -> list[Standing]:
     if record_at_once.is_supported(using):
         _store_at_once(reports, using)
     rest = [report for report in reports if not report.stored]
+    for report in rest:
+        report.spell_out()
     standings = iter(_store_together(rest, using) if rest else ())
     return [Standing.HELD if report.stored else next(standings) for report in reports]
 
 
 def _store_at_once(reports: Sequence[Report], using: str) -> None:
-    """Write those of the reports that are plain, and whose claim holds, in one statement."""
+    """Write those of the reports that can be in one statement, and whose claim holds."""
     times = Counter(report.job.id for report in reports)
-    plain = [
-        report
-        for report in reports
-        # Several of one job have to be written in their order.
-        if report.is_plain and report.writes and times[report.job.id] == 1 and not report.stored
-    ]
-    if not plain:
+    # Several of one job have to be written in their order.
+    alone = [report for report in reports if times[report.job.id] == 1 and not report.stored]
+    _store_successes([report for report in alone if report.ran and not report.delete], using)
+    _store_plain([report for report in alone if not report.ran and report.is_plain], using)
+
+
+def _store_successes(reports: Sequence[Report], using: str) -> None:
+    if not reports:
         return
-    held, now = record_at_once.write(
-        [(report.job, report.change) for report in plain],
-        [entry for report in plain for entry in report.entries],
-        [status for report in plain for status in report.statuses],
+    written = record_at_once.write_successes(
+        [(report.job, report.change.output, *report.ran) for report in reports],  # type: ignore[union-attr, misc]
         using=using,
     )
+    _note_stored(reports, *written)
+
+
+def _store_plain(reports: Sequence[Report], using: str) -> None:
+    if not reports:
+        return
+    written = record_at_once.write(
+        [(report.job, report.change) for report in reports],
+        [entry for report in reports for entry in report.entries],
+        [status for report in reports for status in report.statuses],
+        using=using,
+    )
+    _note_stored(reports, *written)
+
+
+def _note_stored(reports: Sequence[Report], held: Collection[int], now: datetime) -> None:
     values = lifecycle.succeed(None).values(now)
-    for report in plain:
+    for report in reports:
         report.stored = report.job.id in held
         if report.stored and report.change is not None:
-            _bring_up_to_date(report.job, report.change, {**values, "output": report.change.output})
+            _bring_up_to_date(report.job, report.change, values)
+            report.job.output = report.change.output
 
 
 def _store_together(reports: Sequence[Report], using: str) -> list[Standing]:
@@ -256,10 +305,9 @@ def _likeness(report: Report) -> str:
 
 
 def _bring_up_to_date(job: Job, change: Change | None, values: Mapping[str, Any]) -> None:
-    counters = {"total_tried", "crashes"}
-    for name, value in values.items():
-        if name not in counters:
-            setattr(job, name, value)
+    counters = job.total_tried, job.crashes
+    vars(job).update(values)
+    job.total_tried, job.crashes = counters
     if change is not None:
         job.total_tried += change.counts_attempt
         job.crashes += change.counts_crash

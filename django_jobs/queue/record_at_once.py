@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.db import connections
@@ -17,7 +17,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.sql import UpdateQuery
 
 from django_jobs.fields import DatabaseNow
-from django_jobs.models import Job, JobLog, TaskStatus
+from django_jobs.models import SINGLE_TASK_ID, Job, JobLog, LogState, TaskStatus
 from django_jobs.queue.json import encode
 from django_jobs.queue.lifecycle import RUNNING, Change, succeed
 from django_jobs.queue.rows import stored_fields
@@ -63,6 +63,43 @@ SELECT array_agg(id), STATEMENT_TIMESTAMP() FROM held
 """
 
 
+# The entry of the log is made of the row of the job.
+_SUCCESSES = """\
+WITH report AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %s::bigint[], %s::uuid[], %s::float8[], %s::float8[], %s::jsonb[]
+    ) AS report (id, token, began, ended, output)
+),
+ended AS (
+    {update} FROM report
+    WHERE {job}.id = ANY (ARRAY(SELECT id FROM report))
+        AND {job}.id = report.id AND {job}.processing_token = report.token
+        AND {job}.status = '{running}'
+    RETURNING {job}.*, report.began, report.ended
+),
+logged AS (
+    INSERT INTO {log} ({log_columns}) SELECT {log_values} FROM ended
+)
+SELECT array_agg(id), STATEMENT_TIMESTAMP() FROM ended
+"""
+
+# What the log says of a success, by the column of the log.
+_SUCCESS_ENTRY = {
+    "job_id": "id",
+    "attempt": "total_tried",
+    "task_slug": "slug",
+    "task_id": f"'{SINGLE_TASK_ID}'",
+    "executed_at": "to_timestamp(began)",
+    "completed_at": "to_timestamp(ended)",
+    "input": "input",
+    "output": "output",
+    "state": f"'{LogState.SUCCEEDED.value}'",
+    "message": "''",
+    "parent_task_slug": "''",
+    "parent_task_id": "''",
+}
+
+
 def is_supported(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
@@ -95,14 +132,66 @@ def write(
     return frozenset(held or ()), now
 
 
-@cache
-def _compiled(using: str) -> tuple[str, Sequence[Any]]:
-    connection = connections[using]
-    quote = connection.ops.quote_name
+def write_successes(
+    successes: Iterable[tuple[Job, Any, float, float]], *, using: str
+) -> tuple[Collection[int], datetime]:
+    """Write that jobs have succeeded, with an entry in the log of each; see write().
+
+    Of each job come its output, and when its handler began and ended, in seconds since the
+    epoch.
+    """
+    # In one order, so that two workers cannot wait for each other.
+    jobs, outputs, began, ended = zip(*sorted(successes, key=_id_of_first), strict=True)
+    # Jobs that were claimed together share their token.
+    text_of = lru_cache(str)
+    sql, parameters = _compiled_successes(using)
+    arrays = [
+        _array(str(job.id) for job in jobs),
+        _array(text_of(job.processing_token) for job in jobs),
+        _array(map(str, began)),
+        _array(map(str, ended)),
+        [None if output is None else encode(output) for output in outputs],
+    ]
+    with connections[using].cursor() as cursor:
+        cursor.execute(sql, [*arrays, *parameters])
+        held, now = cursor.fetchone()
+    return frozenset(held or ()), now
+
+
+def _id_of_first(of: tuple[Job, Any, float, float]) -> int:
+    return of[0].id
+
+
+def _array(values: Iterable[str]) -> str:
+    """Return the literal of an array; for a list, the driver would take ten times as long."""
+    return f"{{{','.join(values)}}}"
+
+
+def _update(using: str) -> tuple[str, Sequence[Any]]:
+    """Return the UPDATE that marks jobs as successful, up to its SET clause."""
     update: Any = Job.objects.using(using).all().query.chain(UpdateQuery)
     success: Any = succeed(RawSQL("report.output", ()))
     update.add_update_values(success.values(DatabaseNow()))
     sql, parameters = update.get_compiler(using).as_sql()
+    return sql, parameters
+
+
+@cache
+def _compiled_successes(using: str) -> tuple[str, Sequence[Any]]:
+    quote = connections[using].ops.quote_name
+    sql, parameters = _update(using)
+    return _SUCCESSES.format(
+        update=sql, running=RUNNING, job=quote(Job._meta.db_table),
+        log=quote(JobLog._meta.db_table), log_columns=", ".join(map(quote, _SUCCESS_ENTRY)),
+        log_values=", ".join(_SUCCESS_ENTRY.values()),
+    ), parameters  # fmt: skip
+
+
+@cache
+def _compiled(using: str) -> tuple[str, Sequence[Any]]:
+    connection = connections[using]
+    quote = connection.ops.quote_name
+    sql, parameters = _update(using)
     log_columns, log_types = _columns(JobLog, using)
     step_columns, step_types = _columns(TaskStatus, using)
     return _STATEMENT.format(

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import connections
-from django.db.models import Field, JSONField, Model, QuerySet
+from django.db.models import DateTimeField, Field, JSONField, Model, QuerySet
 from django.db.models.base import ModelState
 
 M = TypeVar("M", bound=Model)
@@ -56,13 +56,15 @@ def instances(
     model: type[M], fields: Sequence[Field[Any, Any]], rows: Iterable[tuple[Any, ...]],
     alike: Mapping[str, Any] = MappingProxyType({}), *, using: str,
 ) -> list[M]:  # fmt: skip
-    """Return instances of rows as PostgreSQL's driver returns them, a column for each field.
+    """Return instances of rows as PostgreSQL's driver returns them, see selected_as().
 
     `alike` are attributes that all have alike.
     """
     names = [field.attname for field in fields]
     in_json = [field.attname for field in fields if isinstance(field, JSONField)]
-    parse = json.JSONDecoder().decode
+    times = [field.attname for field in fields if isinstance(field, DateTimeField)]
+    zone = connections[using].timezone
+    parse = json.JSONDecoder().raw_decode
     # To copy a dictionary and fill it is cheaper than to let one grow.
     filled = {**dict.fromkeys(names), "_state": None, **alike}
     found = []
@@ -71,6 +73,19 @@ def instances(
         values.update(zip(names, row, strict=True))
         for name in in_json:
             if values[name] is not None:
-                values[name] = parse(values[name])
+                values[name] = parse(values[name])[0]
+        for name in times:
+            if values[name] is not None:
+                values[name] = values[name].replace(tzinfo=zone)
         found.append(_made(model, values, using))
     return found
+
+
+def selected_as(field: Field[Any, Any], using: str) -> str:
+    """Return how PostgreSQL is asked for a column of which `instances` makes an attribute.
+
+    Times come without their zone, which is that of the connection: Django has those with
+    one parsed by Python.
+    """
+    column = connections[using].ops.quote_name(str(field.column))
+    return f"{column}::timestamp" if isinstance(field, DateTimeField) else column

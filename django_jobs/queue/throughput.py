@@ -40,12 +40,15 @@ _COLUMNS = {JobStatus.SUCCESSFUL: "succeeded", JobStatus.FAILED: "failed"}
 
 def note(reports: Sequence[Report], standings: Sequence[Standing], *, using: str) -> None:
     """Count the attempts that ended with these reports, which are stored."""
+    counts = Counter(
+        (report.job.queue, _column(report.change))
+        for report, standing in zip(reports, standings, strict=True)
+        if report.change is not None and standing is Standing.HELD
+    )
     with _lock:
-        for report, standing in zip(reports, standings, strict=True):
-            if report.change is not None and standing is Standing.HELD:
-                column = _column(report.change)
-                if column is not None:
-                    _counts[using, report.job.queue][column] += 1
+        for (queue, column), count in counts.items():
+            if column is not None:
+                _counts[using, queue][column] += count
 
 
 def _column(change: Change) -> str | None:

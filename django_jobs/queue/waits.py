@@ -86,7 +86,7 @@ def wake_parents(jobs: Iterable[Job], *, using: str) -> None:
     ended = [
         job.pk
         for job in jobs
-        if job.is_finished and (job.parent_id is not None or job.unique_key is not None)
+        if (job.parent_id is not None or job.unique_key is not None) and job.is_finished
     ]
     if not ended:
         return

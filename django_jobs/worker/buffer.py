@@ -26,16 +26,28 @@ class Buffer:
         self.threads = threads
         self.most = most
         self._lock = threading.Lock()
-        self._ended = 0
-        self._busy = 0.0
-        self._since = time.monotonic()
+        self._running = 0
         self._size = 0
+        self._forget()
 
-    def note(self, seconds: float) -> None:
-        """Note that a thread has run a job for so long."""
+    def begin(self) -> float:
+        """Note that a thread begins with a job; return the time, for `end`."""
+        now = time.monotonic()
         with self._lock:
+            if not self._running:
+                self._active_since = now
+            self._running += 1
+        return now
+
+    def end(self, begun: float) -> None:
+        """Note that a thread has run a job since then."""
+        now = time.monotonic()
+        with self._lock:
+            self._running -= 1
             self._ended += 1
-            self._busy += seconds
+            self._busy += now - begun
+            if not self._running:
+                self._active += now - self._active_since
 
     def shrink(self) -> None:
         """Begin anew, as jobs have waited here too long."""
@@ -45,13 +57,24 @@ class Buffer:
 
     def size(self) -> int:
         """Return how many jobs may be claimed ahead now."""
+        now = time.monotonic()
         with self._lock:
             if self._ended:
-                at_once = self.threads * MOMENT * self._ended / max(self._busy, 1e-6)
-                self._size = min(int(at_once), self.most)
-            if time.monotonic() - self._since >= WINDOW:
+                self._size = min(int(MOMENT * self._per_second(now)), self.most)
+            if now - self._since >= WINDOW:
                 self._forget()
             return self._size
 
+    def _per_second(self, now: float) -> float:
+        """Return how many jobs end in a second in which there are some.
+
+        If all threads run jobs as long as those that ended, and no more than have ended: short
+        jobs are not run by all threads at once, and long ones began before the window.
+        """
+        active = self._active + (now - self._active_since if self._running else 0.0)
+        by_duration = self.threads * self._ended / max(self._busy, 1e-6)
+        return min(by_duration, self._ended / max(active, 1e-6))
+
     def _forget(self) -> None:
-        self._ended, self._busy, self._since = 0, 0.0, time.monotonic()
+        self._since = self._active_since = time.monotonic()
+        self._ended, self._busy, self._active = 0, 0.0, 0.0

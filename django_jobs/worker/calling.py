@@ -6,16 +6,17 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import transaction
 
 from django_jobs.exceptions import InvalidInputError, TaskTimeoutError
 from django_jobs.queue.json import normalise
 from django_jobs.tasks.schema import OutputSchema
+from django_jobs.worker.connections import NoTransactionLeft, Tidied, tidy_connections
 from django_jobs.worker.decide import Left, Outcome, Raised, Returned
 from django_jobs.worker.errors import ClaimLost, Suspended, TimeIsUp
 from django_jobs.worker.watch import Watch, time_limit
@@ -23,8 +24,7 @@ from django_jobs.worker.watch import Watch, time_limit
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
+    from django_jobs.tasks.task import Declaration
     from django_jobs.worker.runtime import Runtime
 
 
@@ -66,18 +66,24 @@ class Invocation:
 
     def finish(self, value: Any) -> Any:
         """Return the output as it is stored; raise InvalidInputError where it cannot be."""
-        if self.output_schema is not None:
-            return self.output_schema.validate(value)
-        try:
-            return normalise(value)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"The output of {self.name} cannot be stored as JSON: {error}"
-            ) from error
+        return _stored(value, self.output_schema, self.name)
 
     def timed_out(self) -> TaskTimeoutError:
         limit = "" if self.seconds is None else f" of {self.seconds:g} s"
         return TaskTimeoutError(f"{self.name} ran longer than the timeout{limit}.")
+
+
+def _stored(value: Any, schema: OutputSchema | None, name: str) -> Any:
+    if schema is not None:
+        return schema.validate(value)
+    try:
+        return normalise(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"The output of {name} cannot be stored as JSON: {error}") from error
+
+
+def name_of(declaration: Declaration[Any, Any]) -> str:
+    return f"the {declaration.kind} {declaration.slug!r}"
 
 
 def is_async(function: Callable[[], Callable[..., Any]]) -> bool:
@@ -97,6 +103,11 @@ def fresh(input: dict[str, Any]) -> dict[str, Any]:
     if all(type(value) in _UNCHANGEABLE for value in input.values()):
         return dict(input)
     return deepcopy(input)
+
+
+def arguments(declaration: Declaration[Any, Any], input: dict[str, Any]) -> dict[str, Any]:
+    """Return what the handler is called with, made of what is stored."""
+    return declaration.input_schema.restore(fresh(input))
 
 
 def _nothing() -> None:
@@ -128,10 +139,24 @@ def call(invocation: Invocation, runtime: Runtime, *, alone: bool = False) -> Ou
         return _raised(error, runtime)
 
 
+def call_plainly(
+    declaration: Declaration[Any, Any], input: dict[str, Any], runtime: Runtime
+) -> Outcome:
+    """Call a handler that is a plain function, see call(), with no limit of time."""
+    try:
+        try:
+            value = declaration.function(**arguments(declaration, input))
+        finally:
+            tidy_connections()
+        return Returned(_stored(value, declaration.output_schema, name_of(declaration)))
+    except BaseException as error:
+        return _raised(error, runtime)
+
+
 def _surroundings(runtime: Runtime, alone: bool) -> AbstractContextManager[None]:
     if runtime.inline:
         return _Savepoint(runtime.using)
-    return _Tidied() if alone else _NoTransactionLeft()
+    return Tidied() if alone else NoTransactionLeft()
 
 
 def _limit(invocation: Invocation) -> AbstractContextManager[Watch | None]:
@@ -204,58 +229,6 @@ def _tidily(runtime: Runtime, function: Callable[..., R], *args: Any) -> R:
     finally:
         if not runtime.inline:
             tidy_connections()
-
-
-def tidy_connections() -> None:
-    """Leave no connection of this thread in the state that a handler left it in."""
-    for connection in connections.all(initialized_only=True):
-        # Where even closing fails, because a handler has closed what is below, it is gone.
-        with suppress(Exception):
-            if _is_in_transaction(connection):
-                _abandon_transaction(connection)
-            connection.close_if_unusable_or_obsolete()
-
-
-class _Tidied:
-    """Leaves no transaction open, whose locks the record would wait for."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        tidy_connections()
-
-
-class _NoTransactionLeft:
-    """Abandons what the block leaves open, whose locks the record of it would wait for."""
-
-    def __enter__(self) -> None:
-        self.before = _in_transactions()
-
-    def __exit__(self, *error: object) -> None:
-        for connection in _in_transactions():
-            if connection not in self.before:
-                with suppress(Exception):
-                    _abandon_transaction(connection)
-
-
-def _in_transactions() -> list[BaseDatabaseWrapper]:
-    found = connections.all(initialized_only=True)
-    return [connection for connection in found if _is_in_transaction(connection)]
-
-
-def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    return connection.in_atomic_block or not connection.autocommit
-
-
-def _abandon_transaction(connection: BaseDatabaseWrapper) -> None:
-    """Close a connection although it is in a transaction, which `close` alone puts off."""
-    connection.in_atomic_block = False
-    connection.atomic_blocks.clear()
-    connection.savepoint_ids.clear()
-    connection.run_on_commit.clear()
-    connection.needs_rollback = False
-    connection.close()
 
 
 class _Savepoint:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
+from functools import cached_property, partial
 from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
@@ -18,7 +18,7 @@ from django_jobs.exceptions import JobCancelledError, RetryLater, UnknownTaskErr
 from django_jobs.models import SINGLE_TASK_ID, Job, JobLog, JobStatus, TaskStatus
 from django_jobs.queue import lifecycle
 from django_jobs.queue.lifecycle import Change
-from django_jobs.queue.record import Report, Standing
+from django_jobs.queue.record import Report, Standing, moment
 from django_jobs.tasks import registry
 from django_jobs.tasks.task import Declaration, Workflow
 from django_jobs.worker import callbacks
@@ -26,12 +26,14 @@ from django_jobs.worker.attempt import Attempt, Frame, StepKey
 from django_jobs.worker.calling import (
     Invocation,
     acall,
+    arguments,
     call,
-    fresh,
+    call_plainly,
     in_thread,
     is_async,
-    tidy_connections,
+    name_of,
 )
+from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.context import JobContext
 from django_jobs.worker.decide import Left, Level, Outcome, Raised, Returned, decide
 from django_jobs.worker.errors import ClaimLost, RollBackError, describe
@@ -52,14 +54,59 @@ UNKNOWN_TASK_PAUSE = timedelta(seconds=5)
 SHORTEST_WAIT = timedelta(milliseconds=1)
 
 
-@dataclass(slots=True)
 class Run:
-    """An attempt that is under way."""
+    """An attempt that is under way. What only some handlers need is made when it is asked for."""
 
-    attempt: Attempt
-    context: JobContext
-    invocation: Invocation
-    started_at: datetime
+    def __init__(
+        self, job: Job, declaration: Declaration[Any, Any], runtime: Runtime,
+        statuses: Mapping[StepKey, TaskStatus],
+    ) -> None:  # fmt: skip
+        self.job = job
+        self.declaration = declaration
+        self.runtime = runtime
+        self.statuses = statuses
+        # In seconds since the epoch.
+        self.began = time.time()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its handler knows nothing of the attempt, and has all the time that it takes."""
+        declaration = self.declaration
+        return not (declaration.takes_context or declaration.timeout or declaration.atomic)
+
+    @cached_property
+    def attempt(self) -> Attempt:
+        return Attempt(self.job, self.declaration, self.runtime, self.statuses)
+
+    @cached_property
+    def context(self) -> JobContext:
+        is_task = not isinstance(self.declaration, Workflow)
+        attempt = self.attempt
+        frame = Frame(self.job.slug, SINGLE_TASK_ID, attempt.retry, is_step=is_task)
+        return JobContext(attempt, frame, self.job.input)
+
+    @cached_property
+    def invocation(self) -> Invocation:
+        declaration = self.declaration
+        takes_context = declaration.takes_context
+        invocation = Invocation(
+            lambda: declaration.function,
+            (self.context,) if takes_context else (),
+            lambda: arguments(declaration, self.job.input),
+            name=name_of(declaration),
+            timeout=declaration.timeout,
+            output_schema=declaration.output_schema,
+        )
+        if takes_context:
+            invocation.steps_ended = self.context._steps_ended
+        if not self.is_plain:
+            invocation.on_stuck = self.attempt.on_stuck = self._report_stuck
+        return invocation
+
+    def _report_stuck(self) -> None:
+        """Have a handler given up that its timeout could not stop."""
+        _change, report = _conclude(self, Raised(self.invocation.timed_out()))
+        self.runtime.give_up(report)
 
 
 def execute(
@@ -72,7 +119,7 @@ def execute(
     declaration = registry.find(job.slug)
     if declaration is None:
         return _refuse_unknown(job, runtime)
-    run = _begin(job, declaration, runtime, statuses or {})
+    run = Run(job, declaration, runtime, statuses or {})
     signals.announce(signals.job_started, [job])
     if declaration.atomic:
         return _execute_atomically(run)
@@ -96,10 +143,13 @@ def execute_ahead(
     if declaration is None or declaration.atomic:
         _finally(done, partial(execute, job, runtime, statuses))
         return
-    run = _begin(job, declaration, runtime, statuses)
+    run = Run(job, declaration, runtime, statuses)
     signals.announce(signals.job_started, [job])
     try:
-        outcome = call(run.invocation, runtime, alone=True)
+        if run.is_plain:
+            outcome = call_plainly(declaration, job.input, runtime)
+        else:
+            outcome = call(run.invocation, runtime, alone=True)
     except ClaimLost:
         _finally(done, partial(_abandon, run))
         return
@@ -110,13 +160,15 @@ def execute_ahead(
 def _recorded_ahead(run: Run, change: Change, done: Callable[[], None], answer: Answer) -> None:
     """Go on in the recorder's thread, which must not be held up by the application's code."""
     if isinstance(answer, UNSTORABLE):
-        run.attempt.runtime.defer(partial(_finally, done, partial(_end, run, Raised(answer))))
+        run.runtime.defer(partial(_finally, done, partial(_end, run, Raised(answer))))
     elif isinstance(answer, Exception):
         logger.error(NOT_RECORDED, exc_info=answer)
         done()
+    elif answer is Standing.HELD and not _is_heard_of(run, change):
+        done()
     elif _application_listens(run, change):
         announce = partial(_announce, run, change, answer)
-        run.attempt.runtime.defer(partial(_finally, done, announce))
+        run.runtime.defer(partial(_finally, done, announce))
     else:
         try:
             _announce(run, change, answer)
@@ -124,8 +176,16 @@ def _recorded_ahead(run: Run, change: Change, done: Callable[[], None], answer: 
             done()
 
 
+def _is_heard_of(run: Run, change: Change) -> bool:
+    """Whether somebody wants to know of the change, be it the log."""
+    declaration = run.declaration
+    if declaration.on_success is not None or declaration.on_fail is not None:
+        return True
+    return change.signal is not None and signals.is_heard(change.signal)
+
+
 def _application_listens(run: Run, change: Change) -> bool:
-    declaration = run.attempt.declaration
+    declaration = run.declaration
     if declaration.on_success is not None or declaration.on_fail is not None:
         return True
     return change.signal is not None and signals.has_listeners(change.signal)
@@ -145,7 +205,7 @@ async def aexecute(
     job: Job, runtime: Runtime, statuses: Mapping[StepKey, TaskStatus] | None = None
 ) -> str | None:
     """See execute(); for a handler that is a coroutine function, on its event loop."""
-    run = _begin(job, registry.get(job.slug), runtime, statuses or {})
+    run = Run(job, registry.get(job.slug), runtime, statuses or {})
     try:
         await _announce_start(run)
         outcome = await acall(run.invocation, runtime)
@@ -161,20 +221,20 @@ async def aexecute(
 async def _announce_start(run: Run) -> None:
     """Announce from the event loop, but let the application listen where it may block."""
     if signals.has_listeners(signals.job_started):
-        runtime, job = run.attempt.runtime, run.attempt.job
+        runtime, job = run.runtime, run.job
         await in_thread(runtime, signals.announce, signals.job_started, [job])
     else:
-        signals.announce(signals.job_started, [run.attempt.job])
+        signals.announce(signals.job_started, [run.job])
 
 
 def _end(run: Run, outcome: Outcome) -> str | None:
     change, report = _conclude(run, outcome)
     try:
-        standing = write(run.attempt.runtime.recorder, report)
+        standing = write(run.runtime.recorder, report)
     except UNSTORABLE as error:
         # What the handler returned or raised is more than this database can store.
         change, report = _conclude(run, Raised(error))
-        standing = write(run.attempt.runtime.recorder, report)
+        standing = write(run.runtime.recorder, report)
     return _announce(run, change, standing)
 
 
@@ -183,46 +243,10 @@ def runs_on_event_loop(slug: str) -> bool:
     return declaration is not None and is_async(lambda: declaration.function)
 
 
-def _begin(
-    job: Job, declaration: Declaration[Any, Any], runtime: Runtime,
-    statuses: Mapping[StepKey, TaskStatus],
-) -> Run:  # fmt: skip
-    attempt = Attempt(job, declaration, runtime, statuses)
-    is_task = not isinstance(declaration, Workflow)
-    frame = Frame(job.slug, SINGLE_TASK_ID, attempt.retry, is_step=is_task)
-    context = JobContext(attempt, frame, job.input)
-    arguments = (context,) if declaration.takes_context else ()
-    run = Run(attempt, context, _invocation(declaration, arguments, job), timezone.now())
-    if declaration.takes_context:
-        run.invocation.steps_ended = context._steps_ended
-    if declaration.takes_context or declaration.timeout is not None:
-        # Not for all: what refers to itself in a circle has to be found by the garbage collector.
-        run.invocation.on_stuck = attempt.on_stuck = partial(_report_stuck, run)
-    return run
-
-
-def _report_stuck(run: Run) -> None:
-    """Have a handler given up that its timeout could not stop."""
-    error = run.invocation.timed_out()
-    _change, report = _conclude(run, Raised(error))
-    run.attempt.runtime.give_up(report)
-
-
-def _invocation(
-    declaration: Declaration[Any, Any], arguments: tuple[Any, ...], job: Job
-) -> Invocation:
-    return Invocation(
-        lambda: declaration.function,
-        arguments,
-        lambda: declaration.input_schema.restore(fresh(job.input)),
-        name=f"the {declaration.kind} {declaration.slug!r}",
-        timeout=declaration.timeout,
-        output_schema=declaration.output_schema,
-    )
-
-
 def _conclude(run: Run, outcome: Outcome) -> tuple[Change, Report]:
     """Decide what becomes of the job, and put together what is written of it."""
+    if run.is_plain and isinstance(outcome, Returned):
+        return _succeed(run, outcome)
     attempt = run.attempt
     outcome = _settled(attempt, outcome)
     change = decide(outcome, Level(attempt.retry, attempt.number))
@@ -235,6 +259,18 @@ def _conclude(run: Run, outcome: Outcome) -> tuple[Change, Report]:
         entries=[*attempt.put_off_entries(), *_entries(run, outcome, change)],
         values=attempt.unwritten_progress(),
         delete=_is_to_be_deleted(attempt.job, change),
+    )
+
+
+def _succeed(run: Run, outcome: Returned) -> tuple[Change, Report]:
+    """See _conclude(), for a handler without steps, messages or progress."""
+    change = lifecycle.succeed(outcome.output)
+    is_logged = not isinstance(run.declaration, Workflow)
+    return change, Report(
+        job=run.job,
+        change=change,
+        ran=(run.began, time.time()) if is_logged else None,
+        delete=_is_to_be_deleted(run.job, change),
     )
 
 
@@ -267,7 +303,7 @@ def _entries(run: Run, outcome: Outcome, change: Change) -> list[JobLog]:
         return []
     entry = log_entry(
         attempt, outcome, slug=attempt.job.slug, task_id="" if is_workflow else SINGLE_TASK_ID,
-        input=attempt.job.input, started_at=run.started_at,
+        input=attempt.job.input, started_at=moment(run.began),
     )  # fmt: skip
     entry.data = attempt.notes
     return [entry]
@@ -278,7 +314,7 @@ def _logged_by_a_step(outcome: Raised) -> bool:
 
 
 def _announce(run: Run, change: Change, standing: Standing) -> str | None:
-    job, declaration = run.attempt.job, run.attempt.declaration
+    job, declaration = run.job, run.declaration
     if standing is Standing.LOST:
         _abandon(run)
         return None
@@ -287,15 +323,16 @@ def _announce(run: Run, change: Change, standing: Standing) -> str | None:
     if change.signal is not None:
         signals.announce(change.signal, [job])
     if change.status is JobStatus.SUCCESSFUL:
-        callbacks.on_success(declaration, run.context)
-    elif change.counts_attempt:
+        if declaration.on_success is not None:
+            callbacks.on_success(declaration, run.context)
+    elif change.counts_attempt and declaration.on_fail is not None:
         callbacks.on_fail(declaration, run.context)
     return change.result
 
 
 def _abandon(run: Run) -> None:
     """Say that what the handler did was not recorded, since the job is somebody else's."""
-    signals.announce(signals.claim_lost, [run.attempt.job])
+    signals.announce(signals.claim_lost, [run.job])
 
 
 def _refuse_unknown(job: Job, runtime: Runtime) -> str | None:
@@ -318,8 +355,8 @@ def _refuse_unknown(job: Job, runtime: Runtime) -> str | None:
 
 def _execute_atomically(run: Run) -> str | None:
     """Run the handler so that its own writes and the record of its success commit together."""
-    runtime = run.attempt.runtime
-    held = dict(vars(run.attempt.job))
+    runtime = run.runtime
+    held = dict(vars(run.job))
     outcome: Outcome
     try:
         with runtime.recording_directly() as recorder, transaction.atomic(runtime.using):
@@ -330,7 +367,7 @@ def _execute_atomically(run: Run) -> str | None:
             standing = write(recorder, report)
             if standing is not Standing.HELD:
                 # Whoever took the job away will not see it succeed without its rows.
-                outcome = Raised(JobCancelledError(f"Job {run.attempt.job.pk} was cancelled."))
+                outcome = Raised(JobCancelledError(f"Job {run.job.pk} was cancelled."))
                 raise RollBackError
         return _announce(run, change, standing)
     except ClaimLost:
@@ -342,5 +379,5 @@ def _execute_atomically(run: Run) -> str | None:
         # The commit itself failed, by a deferred constraint for example.
         outcome = Raised(error)
     # What was brought up to date in memory was rolled back, too.
-    vars(run.attempt.job).update(held)
+    vars(run.job).update(held)
     return _end(run, outcome)

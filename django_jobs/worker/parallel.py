@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from django_jobs.worker import steps
-from django_jobs.worker.calling import tidy_connections
+from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.pool import Pool
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from django_jobs.queue.record import Report, record
 from django_jobs.queue.rescue import take_over
 from django_jobs.tasks import registry
 from django_jobs.worker.attempt import StepKey
-from django_jobs.worker.calling import tidy_connections
+from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.executor import aexecute, execute, runs_on_event_loop
 from django_jobs.worker.heartbeat import Heartbeat
 from django_jobs.worker.pool import Pool

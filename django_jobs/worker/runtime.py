@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.db import connections
 
-from django_jobs.worker.calling import tidy_connections
+from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.recorder import DirectRecorder, Recorder
 
 if TYPE_CHECKING:

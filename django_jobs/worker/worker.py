@@ -7,11 +7,12 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
+from types import MappingProxyType
 
 from django.db import connections
 from django.db.models import Q
@@ -25,7 +26,7 @@ from django_jobs.queue.notify import is_supported
 from django_jobs.queue.record import Report, record
 from django_jobs.worker.attempt import StepKey
 from django_jobs.worker.buffer import LONGEST_IN_BUFFER, Buffer
-from django_jobs.worker.calling import tidy_connections
+from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.duties import Duties
 from django_jobs.worker.executor import aexecute, execute_ahead, runs_on_event_loop
 from django_jobs.worker.heartbeat import Heartbeat
@@ -38,6 +39,8 @@ from django_jobs.worker.recorder import Answer, BatchRecorder
 from django_jobs.worker.runner import load_statuses
 from django_jobs.worker.runtime import Runtime
 
+NO_STEPS: Mapping[StepKey, TaskStatus] = MappingProxyType({})
+
 logger = logging.getLogger("django_jobs.worker")
 
 # How much less often is polled where notifications arrive: for what nobody notifies of.
@@ -48,6 +51,8 @@ CLAIMS_AHEAD = 5
 LONGEST_REST = 5.0
 # How long to leave alone what is due, and cannot be taken.
 SHORTEST_REST = 0.1
+# How long a job may wait for the thread before it while there are others; see Pool.
+PATIENCE = 0.001
 # How long the threads are left alone that begin with the last of what is due.
 FIRST_STEPS = 0.01
 
@@ -95,7 +100,7 @@ class Worker:
         )  # fmt: skip
         self.duties = Duties(using, scheduling=options.schedules)
         self.listener = Listener(using, options.queues, self._notified)
-        self.pool = Pool(options.concurrency)
+        self.pool = Pool(options.concurrency, patience=PATIENCE)
         self.runtime.defer = self.pool.submit
         self.buffer = Buffer(options.concurrency, options.limit * CLAIMS_AHEAD)
         self.pace = Pace(options.cron, options.limit)
@@ -252,8 +257,14 @@ class Worker:
             raise
         with self._lock:
             self._unstarted.update(dict.fromkeys([job.id for job in jobs], time.monotonic()))
-        for job in jobs:
-            self.pool.submit(partial(self._run_in_pool, job, statuses.get(job.id, {})))
+        on_loop = {slug for slug in {job.slug for job in jobs} if runs_on_event_loop(slug)}
+        self.pool.submit(*[
+            partial(
+                self._run_in_pool, job, statuses.get(job.id, NO_STEPS),
+                self._run_on_loop if job.slug in on_loop else self._run_here,
+            )
+            for job in jobs
+        ])  # fmt: skip
 
     def _hand_back(self, jobs: Sequence[Job]) -> None:
         """Have jobs that did not start made ready again, as soon as the database answers."""
@@ -267,18 +278,20 @@ class Worker:
     def _end_lease(self, job: Job, answer: Answer) -> None:
         self.heartbeat.remove(job)
 
-    def _run_in_pool(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
+    def _run_in_pool(
+        self, job: Job, statuses: Mapping[StepKey, TaskStatus],
+        run: Callable[[Job, Mapping[StepKey, TaskStatus]], None],
+    ) -> None:  # fmt: skip
         if not self._may_start(job):
             return
-        begun = time.monotonic()
-        run = self._run_on_loop if runs_on_event_loop(job.slug) else self._run_here
+        begun = self.buffer.begin()
         try:
             run(job, statuses)
         except BaseException:
             logger.exception("Job %s could not be run to its end", job.pk)
             tidy_connections()
             self._finish(job)
-        self.buffer.note(time.monotonic() - begun)
+        self.buffer.end(begun)
 
     def _run_here(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
         execute_ahead(job, self.runtime, statuses, partial(self._finish, job))
@@ -314,7 +327,7 @@ class Worker:
             if self._running.get(job.id) is job:
                 del self._running[job.id]
                 self.jobs_run += 1
-        if self._runs_low():
+        if not self._wake.is_set() and self._runs_low():
             self._wake.set()
 
     def _give_up(self, report: Report) -> None:
