@@ -145,15 +145,16 @@ def write_successes(
     # Jobs that were claimed together share their token.
     text_of = lru_cache(str)
     sql, parameters = _compiled_successes(using)
-    arrays = [
+    parameters = [
         _array(str(job.id) for job in jobs),
         _array(text_of(job.processing_token) for job in jobs),
         _array(map(str, began)),
         _array(map(str, ended)),
-        [None if output is None else encode(output) for output in outputs],
+        _in_json(outputs),
+        *parameters,
     ]
     with connections[using].cursor() as cursor:
-        cursor.execute(sql, [*arrays, *parameters])
+        cursor.execute(sql, parameters)
         held, now = cursor.fetchone()
     return frozenset(held or ()), now
 
@@ -165,6 +166,13 @@ def _id_of_first(of: tuple[Job, Any, float, float]) -> int:
 def _array(values: Iterable[str]) -> str:
     """Return the literal of an array; for a list, the driver would take ten times as long."""
     return f"{{{','.join(values)}}}"
+
+
+def _in_json(values: Sequence[Any]) -> list[str | None] | None:
+    """Return the values as they are encoded, None for none at all."""
+    if all(value is None for value in values):
+        return None
+    return [None if value is None else encode(value) for value in values]
 
 
 def _update(using: str) -> tuple[str, Sequence[Any]]:

@@ -79,7 +79,9 @@ def _stored(value: Any, schema: OutputSchema | None, name: str) -> Any:
     try:
         return normalise(value)
     except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"The output of {name} cannot be stored as JSON: {error}") from error
+        raise InvalidInputError(
+            f"The output of {name} cannot be stored as JSON: {error}"
+        ) from error
 
 
 def name_of(declaration: Declaration[Any, Any]) -> str:

@@ -45,9 +45,8 @@ class Pool:
             if not self.patience:
                 self._wake(len(works))
                 return
-            if not self._flows():
-                self._wake(1)
-            if not self._watched and len(self._work) > 1:
+            woken = 0 if self._flows() else self._wake(1)
+            if len(self._work) > woken and not self._watched:
                 self._watched = self._call(self._watch)
 
     def close(self) -> None:

@@ -80,8 +80,10 @@ class Command(BaseCommand):
             f"Working on {', '.join(queues) if queues else 'all queues'}, "
             f"{worker.options.concurrency} jobs at once. Stop with CONTROL-C."
         )
-        # What the project has loaded need not be looked through for garbage again and again.
+        # What the project has loaded need not be looked through for garbage again and again,
+        # nor what is made of a batch of jobs, which goes without that.
         gc.freeze()
+        gc.set_threshold(max(gc.get_threshold()[0], 20 * worker.options.limit))
         worker.run()
         self.stdout.write(f"Stopped. {worker.jobs_run} jobs were run.")
         supervised = options["supervisor_pid"] is not None
