@@ -43,7 +43,8 @@ def _store(
     }
     unique = any(job.unique_key is not None for job in jobs)
     logged = any(entries)
-    with _transaction_if(bool(superseding or logged or unique or len(jobs) > 1), using):
+    one_statement = len(jobs) <= (BATCH if insert_at_once.is_supported(using) else 1)
+    with _transaction_if(bool(superseding or logged or unique) or not one_statement, using):
         if superseding:
             _supersede(superseding, using)
         held = concurrency.assign_gates(jobs, using=using)
@@ -58,7 +59,7 @@ def _store(
 def _forget_earlier_try(jobs: Iterable[Job]) -> None:
     """Take back what a transaction that was rolled back has left in memory."""
     for job in jobs:
-        job.pk, job.gate, job._state.adding = None, Gate.OPEN, True
+        job.id, job.gate, job._state.adding = None, Gate.OPEN, True
 
 
 def _transaction_if(wanted: bool, using: str) -> AbstractContextManager[object]:
@@ -66,11 +67,10 @@ def _transaction_if(wanted: bool, using: str) -> AbstractContextManager[object]:
 
 
 def _insert(jobs: Sequence[Job], using: str) -> list[Job]:
-    features = connections[using].features
-    if connections[using].vendor == "postgresql":
+    if insert_at_once.is_supported(using):
         for first in range(0, len(jobs), BATCH):
             insert_at_once.insert(jobs[first : first + BATCH], using=using)
-    elif len(jobs) > 1 and features.can_return_rows_from_bulk_insert:
+    elif len(jobs) > 1 and connections[using].features.can_return_rows_from_bulk_insert:
         Job.objects.using(using).bulk_create(jobs, batch_size=BATCH)
     else:
         # For one job, save() spares the transaction that bulk_create() opens.

@@ -10,9 +10,10 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_jobs import jobs, signals, task, workflow
+from django_jobs import Retry, jobs, signals, task, workflow
 from django_jobs.exceptions import InvalidInputError, UnknownTaskError
 from django_jobs.models import Job, JobLog, JobStatus, LogState
+from django_jobs.queue import insert_at_once
 from django_jobs.tasks.enqueue import Options, enqueue
 from tests.queue.support import pks
 
@@ -104,10 +105,18 @@ def test_many_jobs_are_one_insert_per_batch() -> None:
         plain.enqueue_many([{}] * 2)
     with CaptureQueriesContext(connections["default"]) as many:
         plain.enqueue_many([{}] * 3000)
-    assert inserts(few) == 1
-    # SQLite and the drivers limit the parameters of a statement, so a batch may be several.
-    assert inserts(many) <= 3000 / 25 if connections["default"].vendor == "sqlite" else 3
+    assert (inserts(few), inserts(many)) == (1, 3)
     assert Job.objects.count() == 3002
+
+
+@pytest.mark.skipif(not insert_at_once.is_supported("default"), reason="bulk_create() is several.")
+@pytest.mark.django_db(transaction=True)
+def test_many_jobs_are_one_statement_without_a_transaction(django_assert_num_queries: Any) -> None:
+    plain = echo()
+    with django_assert_num_queries(1):
+        plain.enqueue_many([{}] * 1000)
+    with transaction.atomic(), django_assert_num_queries(1):
+        plain.enqueue_many([{}] * 2)
 
 
 def inserts(queries: CaptureQueriesContext) -> int:
@@ -128,6 +137,41 @@ def test_what_varies_between_many_jobs_is_stored_as_it_was_asked_for() -> None:
     assert [job.queue for job in stored] == [f"q{number}" for number in range(len(values))]
     assert [job.wait_until for job in stored] == [None, *[soon] * (len(values) - 1)]
     assert [job.input for job in added] == [job.input for job in stored]
+
+
+def test_what_is_nearly_alike_in_many_jobs_is_stored_as_it_was_asked_for() -> None:
+    @task(slug="keyed", concurrency=lambda input, queue: input["key"])
+    def keyed(key: str | None) -> None: ...
+
+    metas: list[Any] = [{"a": True}, {"a": 1}, {"a": 1.0}, None, {"a": "ä'%s"}]
+    keys = [None, "'", '"\\', "ä%s", "1"]
+    given: list[Any] = [
+        (keyed, {"key": key}, Options(meta=meta, retries=Retry(attempts=1) if key else None))
+        for key, meta in zip(keys, metas, strict=True)
+    ]
+    for added in (enqueue(given), [enqueue([one])[0] for one in given]):
+        stored = Job.objects.filter(pk__in=pks(added)).order_by("pk")
+        assert repr([job.meta for job in stored]) == repr([meta or {} for meta in metas])
+        assert [job.concurrency_key for job in stored] == keys
+        assert [job.concurrency_limit for job in stored] == [None, 1, 1, 1, 1]
+        assert [job.retries and job.retries["attempts"] for job in stored] == [None, 1, 1, 1, 1]
+
+
+def test_jobs_that_are_added_together_have_notes_of_their_own() -> None:
+    plain = echo()
+    first, second = plain.using(meta={"a": 1}).enqueue_many([{}, {}])
+    first.meta["a"] = first.input["value"] = 2
+    assert (second.meta, second.input) == ({"a": 1}, {})
+    first, second = plain.enqueue_many([{}, {}])
+    first.meta["a"] = 2
+    assert second.meta == {}
+
+
+def test_jobs_are_found_by_the_whole_of_their_input() -> None:
+    plain = echo()
+    added = [plain.enqueue(value="ä b"), *plain.enqueue_many([{"value": "ä b"}, {"value": "c"}])]
+    found = Job.objects.filter(input={"value": "ä b"}).order_by("pk")
+    assert pks(list(found)) == pks(added[:2])
 
 
 @pytest.mark.only_on("postgresql")
@@ -178,6 +222,18 @@ def test_jobs_of_several_tasks_are_added_at_once() -> None:
     assert [job.priority for job in added] == [0, 0, 1]
 
 
+def test_the_options_of_many_jobs_are_for_each_of_their_tasks() -> None:
+    plain = echo()
+    called = plain.using(priority=1, meta={"a": 1})
+    added = jobs.enqueue_many(
+        [("echo", {}), (called, {}), (plain, {}), (called, {}), (called.using(priority=2), {})],
+        queue="q",
+    )
+    assert [job.queue for job in added] == ["q"] * 5
+    assert [job.priority for job in added] == [0, 1, 0, 1, 2]
+    assert [job.meta for job in added] == [{}, {"a": 1}, {}, {"a": 1}, {"a": 1}]
+
+
 def test_nothing_is_stored_when_one_of_many_is_invalid() -> None:
     plain = echo()
     with pytest.raises(InvalidInputError):
@@ -219,6 +275,15 @@ def test_an_input_over_the_limit_is_refused() -> None:
         with pytest.raises(InvalidInputError, match="MAX_INPUT_BYTES"):
             plain.enqueue(value="ééa")
     assert Job.objects.count() == 1
+
+
+def test_the_limit_is_that_of_each_input_and_not_of_all() -> None:
+    plain = echo()
+    with override_settings(DJANGO_JOBS={"MAX_INPUT_BYTES": len('{"value": ""}') + 4}):
+        plain.enqueue_many([{"value": "four"}] * 3)
+        with pytest.raises(InvalidInputError, match="18 bytes"):
+            plain.enqueue_many([{"value": "four"}, {"value": "fives"}, {"value": "a"}])
+    assert Job.objects.count() == 3
 
 
 def test_an_input_over_a_megabyte_is_refused_by_default() -> None:
