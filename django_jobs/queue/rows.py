@@ -47,6 +47,14 @@ def new(model: type[M], values: Mapping[str, Any]) -> M:
     return _made(model, {**_defaults(model), **values}, None)
 
 
+def another(like: M, values: dict[str, Any]) -> M:
+    """Return an instance that is not stored yet, with these attributes and those of `like`."""
+    made = type(like).__new__(type(like))
+    made.__dict__ = vars(like) | values
+    made._state = ModelState()
+    return made
+
+
 @cache
 def _defaults(model: type[Model]) -> dict[str, Any]:
     return {field.attname: field.get_default() for field in stored_fields(model)}

@@ -18,7 +18,7 @@ from django_jobs.exceptions import InvalidInputError
 from django_jobs.models import Job, JobLog, LogState, database_alias
 from django_jobs.queue import enqueue as queue_enqueue
 from django_jobs.queue.json import encode, normalise
-from django_jobs.queue.rows import new
+from django_jobs.queue.rows import another, new
 from django_jobs.tasks.bounds import check_priority, check_queue
 from django_jobs.tasks.retry import Retry
 from django_jobs.tasks.task import Declaration
@@ -89,10 +89,7 @@ def enqueue(given: Iterable[Given]) -> list[Job]:
     Nothing is added where one of them is invalid. A job that `unique` finds unfinished is
     returned in place of another, with `was_duplicate` true.
     """
-    given = list(given)
-    now = timezone.now()
-    jobs = [prepare(*one, now=now) for one in given]
-    entries = [[_log_entry(entry) for entry in options.log] for *_, options in given]
+    jobs, entries = _prepare(given)
     stored = queue_enqueue.insert(jobs, entries=entries, using=database_alias())
     signals.announce(signals.job_enqueued, [job for job in stored if not job.was_duplicate])
     return stored
@@ -110,37 +107,56 @@ def enqueue_on_commit(
 
 
 def prepare(
-    declaration: Declaration[Any, Any],
-    arguments: Mapping[str, Any],
-    options: Options,
-    *,
-    now: datetime | None = None,
+    declaration: Declaration[Any, Any], arguments: Mapping[str, Any], options: Options
 ) -> Job:
     """Return the job for these arguments, valid and not stored."""
-    stored = declaration.input_schema.validate(dict(arguments))
-    _check_size(declaration, stored)
-    queue = options.queue or declaration.queue
-    now = now or timezone.now()
-    job = new(
+    (job,), _entries = _prepare([(declaration, arguments, options)])
+    return job
+
+
+def _prepare(given: Iterable[Given]) -> tuple[list[Job], list[Sequence[JobLog]]]:
+    """Return the jobs for the arguments, valid and not stored, and their first log entries."""
+    now = timezone.now()
+    jobs: list[Job] = []
+    entries: list[Sequence[JobLog]] = []
+    declared = chosen = common = None
+    for declaration, arguments, options in given:
+        # What jobs in a row have in common is made once.
+        if common is None or declaration is not declared or options is not chosen:
+            declared, chosen = declaration, options
+            common = _common(declaration, options, now)
+        jobs.append(_job(declaration, arguments, common))
+        entries.append([*map(_log_entry, options.log)] if options.log else ())
+    _check_sizes(jobs)
+    return jobs, entries
+
+
+def _common(declaration: Declaration[Any, Any], options: Options, now: datetime) -> Job:
+    """Return a job without an input and what is computed of it."""
+    return new(
         Job,
         {
             "slug": declaration.slug,
             "kind": declaration.kind,
-            "queue": queue,
+            "queue": options.queue or declaration.queue,
             "priority": declaration.priority if options.priority is None else options.priority,
-            "input": stored,
-            "meta": dict(options.meta or {}),
+            "meta": options.meta or {},
             "wait_until": options.wait_until,
             "created_at": now,
             "updated_at": now,
-            "unique_key": _unique_key(declaration, stored),
             "retries": _stored_retries(declaration, options.retries),
             "parent_id": options.parent and options.parent.pk,
         },
     )
+
+
+def _job(declaration: Declaration[Any, Any], arguments: Mapping[str, Any], common: Job) -> Job:
+    stored = declaration.input_schema.validate(dict(arguments))
+    key = _unique_key(declaration, stored)
+    job = another(common, {"input": stored, "meta": dict(common.meta), "unique_key": key})
     if declaration.concurrency is not None:
         job.concurrency_key = declaration.concurrency.compute(
-            stored, queue, where=f"The {declaration.kind} {declaration.slug!r}"
+            stored, job.queue, where=f"The {declaration.kind} {declaration.slug!r}"
         )
         if job.concurrency_key is not None and declaration.concurrency.exclusive:
             job.concurrency_limit = declaration.concurrency.limit
@@ -148,14 +164,22 @@ def prepare(
     return job
 
 
-def _check_size(declaration: Declaration[Any, Any], stored: Mapping[str, Any]) -> None:
+def _check_sizes(jobs: Sequence[Job]) -> None:
     limit = conf.get().MAX_INPUT_BYTES
-    size = len(encode(stored).encode())
-    if size > limit:
-        raise InvalidInputError(
-            f"The input of {declaration.slug!r} has {size} bytes, more than the {limit} that "
-            "DJANGO_JOBS['MAX_INPUT_BYTES'] allows. Store the data elsewhere and pass its key."
-        )
+    # Together they are mostly small enough, and to encode them together is cheaper.
+    if _size([job.input for job in jobs]) <= limit:
+        return
+    for job in jobs:
+        size = _size(job.input)
+        if size > limit:
+            raise InvalidInputError(
+                f"The input of {job.slug!r} has {size} bytes, more than the {limit} that "
+                "DJANGO_JOBS['MAX_INPUT_BYTES'] allows. Store the data elsewhere and pass its key."
+            )
+
+
+def _size(value: Any) -> int:
+    return len(encode(value).encode())
 
 
 def _unique_key(declaration: Declaration[Any, Any], stored: dict[str, Any]) -> str | None:

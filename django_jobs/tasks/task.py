@@ -164,7 +164,7 @@ class Call(Generic[P, R]):
         """See Declaration.enqueue_many()."""
         from django_jobs.tasks.enqueue import enqueue
 
-        return enqueue([(self.declaration, given, self.options) for given in inputs])
+        return enqueue((self.declaration, given, self.options) for given in inputs)
 
     async def aenqueue_many(self, inputs: Iterable[Mapping[str, Any]]) -> list[Job]:
         """See Declaration.enqueue_many()."""

@@ -110,6 +110,8 @@ def _int(value: Any) -> Any:
 
 
 def _float(value: Any) -> Any:
+    if type(value) in (float, int) and -_SMALL < value < _SMALL:
+        return value
     if not isinstance(value, float | int) or isinstance(value, bool):
         must_be(FLOAT.noun)
     _to_float(value)
