@@ -6,7 +6,7 @@ raises PermissionDenied; without it the call is trusted server code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -85,16 +85,27 @@ def enqueue_many(
 ) -> list[Job]:  # fmt: skip
     """Add many jobs with one bulk insert per batch; none where one of them is invalid."""
     access.require("queue", request)
-    return enqueue_given(_resolve(task, input, options) for task, input in given)
-
-
-def _resolve(task: Target, input: Mapping[str, Any] | None, options: dict[str, Any]) -> Given:
-    """Return the declaration, the arguments and the options of one call."""
-    call = task if isinstance(task, Call) else Call(_declaration(task))
     # None leaves it to the task, as the signature says.
     stated = {name: value for name, value in options.items() if value is not None}
-    arguments = {} if input is None else input
-    return call.declaration, arguments, call.options.merged(**stated)
+    return enqueue_given(_resolved(given, stated))
+
+
+def _resolved(
+    given: Iterable[tuple[Target, Mapping[str, Any] | None]], options: dict[str, Any]
+) -> Iterator[Given]:
+    """Yield the declaration, the arguments and the options of each job."""
+    latest: Target | None = None
+    call: Call[Any, Any] | None = None
+    for task, input in given:
+        # Most calls are of one task, which is then looked up once.
+        if call is None or task != latest:
+            latest, call = task, _call(task, options)
+        yield call.declaration, {} if input is None else input, call.options
+
+
+def _call(task: Target, options: dict[str, Any]) -> Call[Any, Any]:
+    call = task if isinstance(task, Call) else Call(_declaration(task))
+    return replace(call, options=call.options.merged(**options))
 
 
 def _declaration(task: str | Declaration[Any, Any]) -> Declaration[Any, Any]:
