@@ -19,7 +19,15 @@ from django.db import connections, transaction
 from django_jobs import signals
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import SINGLE_TASK_ID, Job, JobLog, JobStatus, LogState, TaskStatus, Wait
-from django_jobs.queue import concurrency, enqueue, lifecycle, operate, record_at_once, waits
+from django_jobs.queue import (
+    concurrency,
+    enqueue,
+    lifecycle,
+    operate,
+    record_at_once,
+    record_on_sqlite,
+    waits,
+)
 from django_jobs.queue.json import encode
 from django_jobs.queue.lifecycle import CANCELLED, UNCLAIMED, Change
 from django_jobs.queue.record_at_once import STEP_RESULT
@@ -129,8 +137,7 @@ def follow_up(reports: Sequence[Report], standings: Sequence[Standing], *, using
 @retried
 def store(reports: Sequence[Report], *, using: str) -> list[Standing]:
     """Write the reports; see record()."""
-    if record_at_once.is_supported(using):
-        _store_at_once(reports, using)
+    _store_at_once(reports, using)
     rest = [report for report in reports if not report.stored]
     for report in rest:
         report.spell_out()
@@ -140,17 +147,22 @@ def store(reports: Sequence[Report], *, using: str) -> list[Standing]:
 
 def _store_at_once(reports: Sequence[Report], using: str) -> None:
     """Write those of the reports that can be in one statement, and whose claim holds."""
+    on_sqlite = record_on_sqlite.is_supported(using)
+    if not on_sqlite and not record_at_once.is_supported(using):
+        return
     times = Counter(report.job.id for report in reports)
     # Several of one job have to be written in their order.
     alone = [report for report in reports if times[report.job.id] == 1 and not report.stored]
     _store_successes([report for report in alone if report.ran and not report.delete], using)
-    _store_plain([report for report in alone if not report.ran and report.is_plain], using)
+    if not on_sqlite:
+        _store_plain([report for report in alone if not report.ran and report.is_plain], using)
 
 
 def _store_successes(reports: Sequence[Report], using: str) -> None:
     if not reports:
         return
-    written = record_at_once.write_successes(
+    database = record_on_sqlite if record_on_sqlite.is_supported(using) else record_at_once
+    written = database.write_successes(
         [(report.job, report.change.output, *report.ran) for report in reports],  # type: ignore[union-attr, misc]
         using=using,
     )

@@ -84,7 +84,7 @@ SELECT array_agg(id), STATEMENT_TIMESTAMP() FROM ended
 """
 
 # What the log says of a success, by the column of the log.
-_SUCCESS_ENTRY = {
+SUCCESS_ENTRY = {
     "job_id": "id",
     "attempt": "total_tried",
     "task_slug": "slug",
@@ -175,7 +175,7 @@ def _in_json(values: Sequence[Any]) -> list[str | None] | None:
     return [None if value is None else encode(value) for value in values]
 
 
-def _update(using: str) -> tuple[str, Sequence[Any]]:
+def update_to_success(using: str) -> tuple[str, Sequence[Any]]:
     """Return the UPDATE that marks jobs as successful, up to its SET clause."""
     update: Any = Job.objects.using(using).all().query.chain(UpdateQuery)
     success: Any = succeed(RawSQL("report.output", ()))
@@ -187,11 +187,11 @@ def _update(using: str) -> tuple[str, Sequence[Any]]:
 @cache
 def _compiled_successes(using: str) -> tuple[str, Sequence[Any]]:
     quote = connections[using].ops.quote_name
-    sql, parameters = _update(using)
+    sql, parameters = update_to_success(using)
     return _SUCCESSES.format(
         update=sql, running=RUNNING, job=quote(Job._meta.db_table),
-        log=quote(JobLog._meta.db_table), log_columns=", ".join(map(quote, _SUCCESS_ENTRY)),
-        log_values=", ".join(_SUCCESS_ENTRY.values()),
+        log=quote(JobLog._meta.db_table), log_columns=", ".join(map(quote, SUCCESS_ENTRY)),
+        log_values=", ".join(SUCCESS_ENTRY.values()),
     ), parameters  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def _compiled_successes(using: str) -> tuple[str, Sequence[Any]]:
 def _compiled(using: str) -> tuple[str, Sequence[Any]]:
     connection = connections[using]
     quote = connection.ops.quote_name
-    sql, parameters = _update(using)
+    sql, parameters = update_to_success(using)
     log_columns, log_types = _columns(JobLog, using)
     step_columns, step_types = _columns(TaskStatus, using)
     return _STATEMENT.format(
