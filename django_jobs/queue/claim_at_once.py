@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Field, QuerySet
 
 from django_jobs.models import USUAL_ORDER, Gate, Job
 from django_jobs.queue import lifecycle
@@ -55,6 +55,11 @@ def is_supported(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
 
+def claimed_fields() -> list[Field[Any, Any]]:
+    """Return the fields that a claim does not set."""
+    return [field for field in stored_fields(Job) if field.attname not in _ALIKE]
+
+
 def _compiled(candidates: QuerySet[Job]) -> tuple[str, Sequence[Any]]:
     query = candidates.values(*_NEEDED).query
     sql, parameters = query.get_compiler(candidates.db).as_sql()
@@ -75,7 +80,7 @@ class ClaimStatement:
     def __init__(self, candidates: Sequence[QuerySet[Job]]) -> None:
         """Take what is to be claimed, as one query set for each queue, all in one order."""
         self.using = candidates[0].db
-        self.fields = [field for field in stored_fields(Job) if field.attname not in _ALIKE]
+        self.fields = claimed_fields()
         operations = connections[self.using].ops
         lock = operations.for_update_sql(skip_locked=True)
         parts = [_compiled(jobs) for jobs in candidates]

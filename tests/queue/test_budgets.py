@@ -53,6 +53,20 @@ def test_the_record_of_jobs_that_ended_alike_is_three_statements_at_most(number:
     assert len(found) <= 3, found
 
 
+@pytest.mark.parametrize("number", [1, 50])
+def test_the_record_of_successes_with_outputs_is_two_statements_at_most(
+    number: int, vendor: str
+) -> None:
+    add_many(number)
+    reports = [
+        Report(job=job, change=lifecycle.succeed(job.pk), ran=(0.0, 0.1)) for job in claim(50)
+    ]
+    found = statements(lambda: record(reports, using="default"))
+    # Elsewhere each output is written by a statement of its own.
+    most = {"postgresql": 1, "sqlite": 2}.get(vendor, 2 + number)
+    assert len(found) <= most, found
+
+
 def test_one_pass_over_one_job_is_seven_statements_at_most() -> None:
     @task(slug="plain")
     def plain() -> None:

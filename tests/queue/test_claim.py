@@ -116,6 +116,7 @@ def test_a_condition_chooses_among_the_due_jobs() -> None:
     wanted = add(input={"a": 2})
     assert pks(claim(where=Q(input__a=2))) == [wanted.pk]
     assert claim(where=Q(input__a=3)) == []
+    assert claim(where=Q(pk__in=[])) == []
 
 
 def test_a_condition_on_many_related_rows_claims_a_job_once() -> None:
