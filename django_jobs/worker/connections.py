@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,11 @@ def connect() -> None:
 def _note_opened(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if not any(opened is connection for opened in _opened.connections):
         _opened.connections.append(connection)
+
+
+def opened_connections() -> Sequence[BaseDatabaseWrapper]:
+    """Return the connections of this thread that are open, now and later."""
+    return _opened.connections
 
 
 def tidy_connections() -> None:

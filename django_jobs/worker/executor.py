@@ -207,15 +207,38 @@ async def aexecute(
     """See execute(); for a handler that is a coroutine function, on its event loop."""
     run = Run(job, registry.get(job.slug), runtime, statuses or {})
     try:
-        await _announce_start(run)
-        outcome = await acall(run.invocation, runtime)
-    except asyncio.CancelledError:
-        # The job was cancelled or lost: the record will tell which, and refuse the rest.
-        outcome = Raised(JobCancelledError(f"Job {job.pk} was cancelled."))
+        outcome = await _acall(run)
     except ClaimLost:
         _abandon(run)
         return None
     return await in_thread(runtime, _end, run, outcome)
+
+
+async def aexecute_ahead(
+    job: Job, runtime: Runtime, statuses: Mapping[StepKey, TaskStatus], done: Callable[[], None]
+) -> None:
+    """See execute_ahead() and aexecute()."""
+    run = Run(job, registry.get(job.slug), runtime, statuses)
+    try:
+        outcome = await _acall(run)
+    except ClaimLost:
+        runtime.defer(partial(_finally, done, partial(_abandon, run)))
+        return
+    if isinstance(outcome, Returned):
+        change, report = _conclude(run, outcome)
+    else:
+        # The text of an error may ask the database.
+        change, report = await in_thread(runtime, _conclude, run, outcome)
+    runtime.recorder.submit(report, partial(_recorded_ahead, run, change, done))
+
+
+async def _acall(run: Run) -> Outcome:
+    try:
+        await _announce_start(run)
+        return await acall(run.invocation, run.runtime)
+    except asyncio.CancelledError:
+        # The job was cancelled or lost: the record will tell which, and refuse the rest.
+        return Raised(JobCancelledError(f"Job {run.job.pk} was cancelled."))
 
 
 async def _announce_start(run: Run) -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.db import connections
 
-from django_jobs.worker.connections import tidy_connections
+from django_jobs.worker.connections import opened_connections, tidy_connections
 from django_jobs.worker.recorder import DirectRecorder, Recorder
 
 if TYPE_CHECKING:
@@ -87,13 +87,18 @@ class Runtime:
 
     def spawn(self, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Run a coroutine on the event loop of the process."""
+        return self._event_loop().spawn(coroutine)
+
+    def _event_loop(self) -> EventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = EventLoop()
-        return self._loop.spawn(coroutine)
+        return self._loop
 
     def spawn_job(self, job_id: int, coroutine: Coroutine[Any, Any, R]) -> Future[R]:
         """Run the coroutine of a job, which `cancel_job` can cancel."""
+
+        loop = self._event_loop()
 
         async def tracked() -> R:
             task = asyncio.current_task()
@@ -103,10 +108,10 @@ class Runtime:
                 return await coroutine
             finally:
                 self._tasks.pop(job_id, None)
-                await sync_to_async(tidy_connections)()
+                await loop.tidy()
 
         # Not in the caller's context, which may belong to a request.
-        return Context().run(self.spawn, tracked())
+        return Context().run(loop.spawn, tracked())
 
     def cancel_job(self, job_id: int) -> None:
         """Cancel the coroutine of a job, where it is one that runs; once, so it may clean up."""
@@ -130,6 +135,8 @@ class EventLoop:
         # Has the thread in which sync_to_async(), and with it the ORM, runs for the handlers.
         # The one of the caller waits for them.
         self._orm = ThreadSensitiveContext()
+        # Those of that thread; not known before it is asked.
+        self._orm_connections: Sequence[object] | None = None
         self._thread = threading.Thread(target=self._run, name="jobs-event-loop", daemon=True)
         self._thread.start()
 
@@ -148,6 +155,13 @@ class EventLoop:
         context = copy_context()
         context.run(SyncToAsync.thread_sensitive_context.set, self._orm)
         return context.run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
+
+    async def tidy(self) -> None:
+        """Tidy the connections of the thread of the ORM; called from the loop, as handlers are."""
+        if self._orm_connections is None:
+            self._orm_connections = await sync_to_async(opened_connections)()
+        if self._orm_connections:
+            await sync_to_async(tidy_connections)()
 
     async def _leave(self) -> None:
         async with self._orm:

@@ -28,7 +28,7 @@ from django_jobs.worker.attempt import StepKey
 from django_jobs.worker.buffer import LONGEST_IN_BUFFER, Buffer
 from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.duties import Duties
-from django_jobs.worker.executor import aexecute, execute_ahead, runs_on_event_loop
+from django_jobs.worker.executor import aexecute_ahead, execute_ahead, runs_on_event_loop
 from django_jobs.worker.heartbeat import Heartbeat
 from django_jobs.worker.listener import Listener
 from django_jobs.worker.membership import Membership
@@ -298,8 +298,8 @@ class Worker:
 
     def _run_on_loop(self, job: Job, statuses: Mapping[StepKey, TaskStatus]) -> None:
         """Have the event loop run the job while this thread waits, as one of those at once."""
-        self.runtime.spawn_job(job.id, aexecute(job, self.runtime, statuses)).result()
-        self._finish(job)
+        done = partial(self._finish, job)
+        self.runtime.spawn_job(job.id, aexecute_ahead(job, self.runtime, statuses, done)).result()
 
     def _may_start(self, job: Job) -> bool:
         """Whether the job has not been given back while it waited for a thread."""
