@@ -38,6 +38,8 @@ class Selection:
     order: str | None = None
     worker_id: int | None = None
     lease: timedelta
+    # Whether this thread has a session of the database to itself, in which to prepare the claim.
+    prepares: bool = False
 
     @property
     def ordering(self) -> tuple[str, ...]:
@@ -121,7 +123,9 @@ def _claim_at_once(
 @retried
 def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list[Job], list[Job]]:
     statement = _statement_for(selection.queues, using)
-    return statement.run(size, lease=selection.lease, worker_id=selection.worker_id)
+    return statement.run(
+        size, lease=selection.lease, worker_id=selection.worker_id, prepared=selection.prepares
+    )
 
 
 # The names of queues may come with requests.

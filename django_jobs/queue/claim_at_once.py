@@ -7,8 +7,10 @@ concurrency key, which are most; the others need to be seated one by one.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
+from itertools import count
 from typing import Any
 
 from django.db import connections
@@ -16,7 +18,7 @@ from django.db.models import Field, QuerySet
 
 from django_jobs.models import USUAL_ORDER, Gate, Job
 from django_jobs.queue import lifecycle
-from django_jobs.queue.index_order import fetch
+from django_jobs.queue.index_order import Prepared, fetch, fetch_prepared
 from django_jobs.queue.lifecycle import RUNNING
 from django_jobs.queue.rows import instances, selected_as, stored_fields
 
@@ -27,8 +29,8 @@ _STATEMENT = """\
 WITH candidate AS MATERIALIZED ({candidates}),
 claimed AS (
     UPDATE {table} SET
-        status = '{running}', gate = {gate}, slot = 0, processing_token = %s,
-        processing_until = STATEMENT_TIMESTAMP() + %s, worker_id = %s,
+        status = '{running}', gate = {gate}, slot = 0, processing_token = {token},
+        processing_until = STATEMENT_TIMESTAMP() + {lease}, worker_id = {worker},
         started_at = STATEMENT_TIMESTAMP(), updated_at = STATEMENT_TIMESTAMP()
     WHERE id = ANY (ARRAY(SELECT id FROM candidate WHERE concurrency_limit IS NULL))
     RETURNING {columns}
@@ -43,12 +45,18 @@ WHERE id = ANY (ARRAY(SELECT id FROM candidate WHERE concurrency_limit IS NOT NU
 # What the candidates are put in order by, and what tells whether they have to be seated.
 _NEEDED = (*USUAL_ORDER, "concurrency_limit")
 
-_FIRST = "SELECT * FROM ({every}) AS every ORDER BY {order} LIMIT %s"
+_FIRST = "SELECT * FROM ({every}) AS every ORDER BY {order} LIMIT {limit}"
+
+# What a claim is told, and of which type that is.
+_GIVEN = {"limit": "bigint", "token": "uuid", "lease": "interval", "worker": "bigint"}
 
 _ALIKE = frozenset({
     "status", "gate", "slot", "processing_token", "processing_until", "worker_id", "started_at",
     "updated_at",
 })  # fmt: skip
+
+
+_numbers = count(1)
 
 
 def is_supported(using: str) -> bool:
@@ -66,12 +74,12 @@ def _compiled(candidates: QuerySet[Job]) -> tuple[str, Sequence[Any]]:
     return sql, parameters
 
 
-def _first_of(parts: Sequence[str]) -> str:
+def _first_of(parts: Sequence[str], limit: str) -> str:
     """Return the query of the first rows of all parts, each of which is in order."""
     if len(parts) == 1:
         return parts[0]
     every = " UNION ALL ".join(map("SELECT * FROM {} AS part".format, parts))
-    return _FIRST.format(every=every, order=", ".join(USUAL_ORDER))
+    return _FIRST.format(every=every, order=", ".join(USUAL_ORDER), limit=limit)
 
 
 class ClaimStatement:
@@ -81,27 +89,21 @@ class ClaimStatement:
         """Take what is to be claimed, as one query set for each queue, all in one order."""
         self.using = candidates[0].db
         self.fields = claimed_fields()
-        operations = connections[self.using].ops
-        lock = operations.for_update_sql(skip_locked=True)
-        parts = [_compiled(jobs) for jobs in candidates]
-        self.parameters = [parameters for _sql, parameters in parts]
-        locked = [f"({sql} LIMIT %s {lock})" for sql, _parameters in parts]
-        columns = ", ".join(selected_as(field, self.using) for field in self.fields)
-        self.sql = _STATEMENT.format(
-            candidates=_first_of(locked), columns=columns,
-            table=operations.quote_name(Job._meta.db_table), running=RUNNING, gate=Gate.OPEN,
-        )  # fmt: skip
+        self._candidates = [_compiled(jobs) for jobs in candidates]
 
     def run(
-        self, limit: int, *, lease: timedelta, worker_id: int | None
+        self, limit: int, *, lease: timedelta, worker_id: int | None, prepared: bool = False
     ) -> tuple[list[Job], list[Job]]:
-        """Return who runs now, and who must be seated; both in no order."""
+        """Return who runs now, and who must be seated; both in no order.
+
+        See `fetch_prepared` for what `prepared` wants of the connection.
+        """
         token = uuid.uuid4()
-        parameters = [value for own in self.parameters for value in (*own, limit)]
-        if len(self.parameters) > 1:
-            parameters.append(limit)
-        parameters += [token, lease, worker_id]
-        rows = fetch(self.sql, parameters, using=self.using)
+        given = {"limit": limit, "token": token, "lease": lease, "worker": worker_id}
+        if prepared and not connections[self.using].in_atomic_block:
+            rows = fetch_prepared(self.for_good, list(given.values()), using=self.using)
+        else:
+            rows = fetch(self.sql, self.parameters(given), using=self.using)
         if not rows:
             return [], []
         claimed = [row[2:] for row in rows if row[0]]
@@ -114,3 +116,32 @@ class ClaimStatement:
             instances(Job, self.fields, claimed, alike, using=self.using),
             instances(Job, self.fields, keyed, using=self.using),
         )
+
+    @cached_property
+    def sql(self) -> str:
+        return self._with(dict.fromkeys(_GIVEN, "%s"))
+
+    def parameters(self, given: Mapping[str, Any]) -> list[Any]:
+        limit, *others = given.values()
+        parameters = [value for _sql, own in self._candidates for value in (*own, limit)]
+        if len(self._candidates) > 1:
+            parameters.append(limit)
+        return [*parameters, *others]
+
+    @cached_property
+    def for_good(self) -> Prepared:
+        sql = self._with({name: f"${number}" for number, name in enumerate(_GIVEN, 1)})
+        own = [value for _sql, own in self._candidates for value in own]
+        composed = connections[self.using].ops.compose_sql(sql, own)  # type: ignore[attr-defined]
+        return Prepared(f"django_jobs_claim_{next(_numbers)}", composed, tuple(_GIVEN.values()))
+
+    def _with(self, given: Mapping[str, str]) -> str:
+        """Return the statement, with these in place of what it is told."""
+        operations = connections[self.using].ops
+        lock = operations.for_update_sql(skip_locked=True)
+        locked = [f"({sql} LIMIT {given['limit']} {lock})" for sql, _own in self._candidates]
+        columns = ", ".join(selected_as(field, self.using) for field in self.fields)
+        return _STATEMENT.format(
+            candidates=_first_of(locked, given["limit"]), columns=columns, **given,
+            table=operations.quote_name(Job._meta.db_table), running=RUNNING, gate=Gate.OPEN,
+        )  # fmt: skip

@@ -45,8 +45,10 @@ class Pool:
             if not self.patience:
                 self._wake(len(works))
                 return
+            # Counted first, for who is woken takes some of it at once.
+            waiting = len(self._work)
             woken = 0 if self._flows() else self._wake(1)
-            if len(self._work) > woken and not self._watched:
+            if waiting > woken and not self._watched:
                 self._watched = self._call(self._watch)
 
     def close(self) -> None:

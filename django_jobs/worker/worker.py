@@ -246,8 +246,10 @@ class Worker:
 
     def _selection(self) -> Selection:
         return Selection(
-            queues=self.options.queues, lease=conf.get().LEASE, worker_id=self.membership.id
-        )
+            queues=self.options.queues, lease=conf.get().LEASE, worker_id=self.membership.id,
+            # Where notifications arrive, no pooler gives each transaction another session.
+            prepares=self.listener.hears.is_set(),
+        )  # fmt: skip
 
     def _start(self, jobs: Sequence[Job]) -> None:
         try:

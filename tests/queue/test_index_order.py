@@ -11,7 +11,8 @@ from django.db.models import F
 
 from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus
 from django_jobs.queue import index_order
-from django_jobs.queue.claim import _first_due_to_wake, _statement_for
+from django_jobs.queue.claim import Selection, _first_due_to_wake, _statement_for
+from django_jobs.queue.claim import claim as claim_jobs
 from tests.queue.support import claim
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only_on("postgresql")]
@@ -38,10 +39,16 @@ def statistics_of_an_idle_queue() -> None:
 
 def plan_of_a_claim(*queues: str) -> str:
     statement = _statement_for(queues or None, "default")
-    parameters = [value for own in statement.parameters for value in (*own, 100)]
-    parameters += [100] * (len(queues) > 1) + [uuid.uuid4(), timedelta(60), None]
+    given = {"limit": 100, "token": uuid.uuid4(), "lease": timedelta(60), "worker": None}
+    parameters = statement.parameters(given)
     rows = index_order.fetch(f"EXPLAIN {statement.sql}", parameters, using="default")
     return "\n".join(row[0] for row in rows)
+
+
+def claim_prepared(*queues: str, limit: int = 100) -> list[Job]:
+    lease = timedelta(minutes=1)
+    selection = Selection(queues=queues or None, lease=lease, prepares=True)
+    return claim_jobs(selection, limit, using="default")
 
 
 @pytest.mark.usefixtures("statistics_of_an_idle_queue")
@@ -100,6 +107,61 @@ def test_to_see_that_nobody_is_to_be_woken_does_not_read_the_table() -> None:
         plan = _first_due_to_wake("default").explain()
     assert "jobs_job_wake" in plan
     assert "Seq Scan" not in plan
+
+
+@pytest.mark.parametrize("queues", [["default"], ["default", "other"], []], ids=str)
+def test_a_claim_that_was_planned_for_an_empty_table_walks_the_index(queues: list[str]) -> None:
+    analyze()
+    assert claim_prepared(*queues) == []
+    fill("default", "other")
+    statement = _statement_for(tuple(queues) or None, "default").for_good
+    with connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(
+            f"EXPLAIN EXECUTE {statement.name} (100, '{uuid.uuid4()}', '1 minute', NULL)"
+        )
+        plan = "\n".join(row for (row,) in cursor.fetchall())
+        cursor.execute("RESET plan_cache_mode")
+    assert f"jobs_job_claim_{'queue' if queues else 'any'}" in plan
+    assert "Seq Scan on django_jobs_job" not in plan
+    assert plan.count("Sort Key") <= (len(queues) > 1)
+
+
+def test_a_prepared_claim_takes_what_another_would() -> None:
+    fill("default", number=3, priority=1)
+    fill("default", "other", number=3, priority=2)
+    assert [job.priority for job in claim_prepared("default", limit=4)] == [2, 2, 2, 1]
+    assert [job.queue for job in claim_prepared(limit=2)] == ["other", "other"]
+    job = claim_prepared("default", limit=1)[0]
+    assert job.processing_token == Job.objects.get(pk=job.pk).processing_token
+    assert job.status == JobStatus.RUNNING
+
+
+def test_a_claim_is_prepared_anew_when_the_session_has_forgotten_it_or_the_table_changed() -> None:
+    fill("default", number=9)
+    assert len(claim_prepared("default", limit=1)) == 1
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    assert len(claim_prepared("default", limit=2)) == 2
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_jobs_job ALTER COLUMN error_group TYPE text")
+    try:
+        assert len(claim_prepared("default", limit=2)) == 2
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE django_jobs_job ALTER COLUMN error_group TYPE varchar(16)")
+    connection.close()
+    assert len(claim_prepared("default", limit=9)) == 4
+
+
+def test_a_prepared_claim_in_a_transaction_ends_with_it() -> None:
+    fill("default", number=2)
+    with transaction.atomic():
+        assert len(claim_prepared("default")) == 2
+        assert settings() == ["on"] * 3
+        transaction.set_rollback(True)
+    assert len(claim_prepared("default")) == 2
+    assert settings() == ["on"] * 3
 
 
 def test_the_settings_of_the_planner_end_with_the_query() -> None:

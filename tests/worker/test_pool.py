@@ -68,6 +68,15 @@ def test_a_work_that_is_submitted_while_others_hang_is_run(make_pool):
     end.set()
 
 
+def test_the_second_of_two_works_is_not_left_to_a_thread_that_hangs_in_the_first(make_pool):
+    end = threading.Event()
+    for _ in range(20):
+        done = threading.Event()
+        make_pool(2).submit(lambda: end.wait(SOON) or None, done.set)
+        assert done.wait(SOON)
+    end.set()
+
+
 def test_long_works_behind_short_ones_are_run_at_once(make_pool):
     """The threads wake one after the other, the further ones by who watches."""
     pool = make_pool(6)
