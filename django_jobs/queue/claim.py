@@ -9,16 +9,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import chain
 
-from django.db import IntegrityError, InterfaceError, OperationalError, connections, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import Q, QuerySet, Subquery
 
 from django_jobs.fields import DatabaseNow
 from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus, Queue, Worker
-from django_jobs.queue import claim_at_once, concurrency, lifecycle
+from django_jobs.queue import claim_at_once, claim_on_sqlite, concurrency, lifecycle
 from django_jobs.queue.index_order import in_index_order, rows_of
-from django_jobs.queue.rows import instances, skip_locked
+from django_jobs.queue.rows import skip_locked
 from django_jobs.queue.transient import retried
 
 # How many rows are looked at, at the most, behind those that stand in the way.
@@ -188,14 +187,10 @@ def _claim_some(
     selection: Selection, size: int, room: int, *, among: Sequence[int] | None = None, using: str
 ) -> tuple[int, list[Job], list[Job]]:
     """Look at `size` candidates in one transaction; return how many, who runs, who waits."""
-    chosen = _candidates(selection, using)
-    if among is not None:
-        chosen = chosen.filter(pk__in=among)
     for tries_left in reversed(range(TRIES)):
         try:
             with transaction.atomic(using=using):
-                with in_index_order(using) if among is None else nullcontext():
-                    rows = _found(skip_locked(chosen), size)
+                rows = _first(selection, size, among, using)
                 # A condition on related rows can find a job more than once.
                 candidates = list({job.pk: job for job in rows}.values())
                 seated, waiting = concurrency.seat(candidates, room, using=using)
@@ -210,22 +205,22 @@ def _claim_some(
     raise AssertionError("unreachable")
 
 
-def _found(candidates: QuerySet[Job], size: int) -> list[Job]:
-    """Return the first of the candidates, on SQLite without what the claim will write anew.
+def _first(selection: Selection, size: int, among: Sequence[int] | None, using: str) -> list[Job]:
+    """Return the first candidates, locked where the database has locks of rows."""
+    if among is None and selection.is_usual and claim_on_sqlite.is_supported(using):
+        return _query_for(selection.queues, using).first(size)
+    chosen = _candidates(selection, using)
+    if among is not None:
+        chosen = chosen.filter(pk__in=among)
+    with in_index_order(using) if among is None else nullcontext():
+        return list(skip_locked(chosen)[:size])
 
-    To have Django make instances of the rows is a third of the claim's work there.
-    """
-    using = candidates.db
-    if connections[using].vendor != "sqlite":
-        return list(candidates[:size])
-    fields = claim_at_once.claimed_fields()
-    query = candidates.values_list("now", *(field.attname for field in fields))[:size].query
-    rows = list(chain.from_iterable(query.get_compiler(using).execute_sql()))
-    if not rows:
-        return []
-    now = datetime.fromisoformat(rows[0][0]).replace(tzinfo=connections[using].timezone)
-    alike = {"now": now, "slot": 0}
-    return instances(Job, fields, [row[1:] for row in rows], alike, using=using)
+
+# As with _statement_for().
+@lru_cache(maxsize=100)
+def _query_for(queues: tuple[str, ...] | None, using: str) -> claim_on_sqlite.Candidates:
+    usual = Selection(queues=queues, lease=timedelta(0))
+    return claim_on_sqlite.Candidates(_candidates(usual, using))
 
 
 def _candidates_by_queue(queues: tuple[str, ...] | None, using: str) -> list[QuerySet[Job]]:

@@ -64,9 +64,9 @@ def instances(
     model: type[M], fields: Sequence[Field[Any, Any]], rows: Iterable[tuple[Any, ...]],
     alike: Mapping[str, Any] = MappingProxyType({}), *, using: str,
 ) -> list[M]:  # fmt: skip
-    """Return instances of rows as PostgreSQL's driver returns them, see selected_as().
+    """Return instances of rows as the drivers of PostgreSQL and SQLite return them.
 
-    `alike` are attributes that all have alike.
+    `alike` are attributes that all have alike. See selected_as() for PostgreSQL.
     """
     names = [field.attname for field in fields]
     in_json = [field.attname for field in fields if isinstance(field, JSONField)]
@@ -81,7 +81,8 @@ def instances(
         values.update(zip(names, row, strict=True))
         for name in in_json:
             if values[name] is not None:
-                values[name] = parse(values[name])[0]
+                # SQLite has the text as it was written, perhaps not by Django.
+                values[name] = parse(values[name].lstrip())[0]
         for name in times:
             if values[name] is not None:
                 values[name] = values[name].replace(tzinfo=zone)

@@ -35,6 +35,14 @@ def test_a_claimed_job_carries_a_lease_and_a_token() -> None:
     assert timedelta(0) <= stored.processing_until - before - lease < timedelta(seconds=30)
 
 
+def test_json_that_others_have_written_may_have_spaces_around_it() -> None:
+    added = add()
+    with connection.cursor() as cursor:
+        sql = "UPDATE django_jobs_job SET input = %s WHERE id = %s"
+        cursor.execute(sql, [' \n{"a": [1]}\n', added.pk])
+    assert claim_one().input == {"a": [1]}
+
+
 def test_a_claimed_job_is_not_claimed_again() -> None:
     add()
     assert len(claim()) == 1
