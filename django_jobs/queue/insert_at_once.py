@@ -22,8 +22,10 @@ from django_jobs.queue.cursors import cursor_that_prepares
 from django_jobs.queue.json import encode
 from django_jobs.queue.rows import stored_fields
 
+# Of a job that is due later, the workers will know when they look for themselves.
 _NOTIFY = (
-    f"CASE WHEN wait_until IS NULL AND gate = {Gate.OPEN} "
+    f"CASE WHEN gate = {Gate.OPEN} AND (wait_until IS NULL OR wait_until < "
+    f"STATEMENT_TIMESTAMP() + interval '{notify.LONGEST_REST} seconds') "
     f"THEN pg_notify('{notify.CHANNEL}', queue) END"
 )
 

@@ -12,6 +12,8 @@ from django.db import connections
 from django_jobs import conf
 
 CHANNEL = "django_jobs"
+# However seldom a worker polls, in seconds: a dead neighbour is to be noticed within 15.
+LONGEST_REST = 5.0
 # No queue's name has a comma.
 ANY_QUEUE = ",any"
 

@@ -75,7 +75,7 @@ ended AS (
     WHERE {job}.id = ANY (ARRAY(SELECT id FROM report))
         AND {job}.id = report.id AND {job}.processing_token = report.token
         AND {job}.status = '{running}'
-    RETURNING {job}.*, report.began, report.ended
+    RETURNING {job}.id, total_tried, slug, input, {job}.output, report.began, report.ended
 ),
 logged AS (
     INSERT INTO {log} ({log_columns}) SELECT {log_values} FROM ended

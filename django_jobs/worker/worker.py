@@ -22,7 +22,7 @@ from django_jobs.models import Job, JobStatus, Queue, TaskStatus
 from django_jobs.queue import throughput
 from django_jobs.queue.claim import Outlook, Selection, claim, look
 from django_jobs.queue.lifecycle import give_back
-from django_jobs.queue.notify import is_supported
+from django_jobs.queue.notify import LONGEST_REST, is_supported
 from django_jobs.queue.record import Report, record
 from django_jobs.worker.attempt import StepKey
 from django_jobs.worker.buffer import LONGEST_IN_BUFFER, Buffer
@@ -47,8 +47,6 @@ logger = logging.getLogger("django_jobs.worker")
 POLLS_LEFT_OUT = 5
 # How many claims may wait for threads, at the most.
 CLAIMS_AHEAD = 5
-# However seldom is polled: a dead neighbour is to be noticed within 15 seconds.
-LONGEST_REST = 5.0
 # How long to leave alone what is due, and cannot be taken.
 SHORTEST_REST = 0.1
 # How long a job may wait for the thread before it while there are others; see Pool.

@@ -12,9 +12,10 @@ from django.utils import timezone
 from django_jobs.models import Job, JobStatus
 from django_jobs.models import Worker as WorkerRow
 from django_jobs.queue.claim import Outlook, Selection, look
+from django_jobs.queue.notify import LONGEST_REST
 from django_jobs.worker import identity
 from django_jobs.worker.duties import Duties
-from django_jobs.worker.worker import LONGEST_REST, SHORTEST_REST, Options, Worker
+from django_jobs.worker.worker import SHORTEST_REST, Options, Worker
 from tests.queue.support import add, claim_one
 
 pytestmark = pytest.mark.django_db(transaction=True)

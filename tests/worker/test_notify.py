@@ -18,6 +18,7 @@ from django_jobs.queue.notify import ANY_QUEUE, CHANNEL
 from django_jobs.worker import listener as listener_module
 from django_jobs.worker.listener import Listener
 from tests.conftest import RunJobs
+from tests.kill.support import wait_until_finished
 from tests.testapp.journal import Journal, until
 from tests.testapp.tasks import hold, note
 
@@ -82,9 +83,27 @@ def test_many_enqueues_in_one_transaction_are_one_notification_of_each_queue(hea
     assert sorted(heard()) == ["default", "media"]
 
 
-def test_a_delayed_job_sends_nothing(heard: Heard) -> None:
+def test_a_delayed_job_sends_nothing_but_what_is_due_before_a_worker_looks(heard: Heard) -> None:
     note.using(wait_until=timezone.now() + timedelta(hours=1)).enqueue("later")
     assert heard() == []
+    note.using(wait_until=timezone.now() + timedelta(seconds=2)).enqueue("soon")
+    assert heard() == ["default"]
+
+
+def test_an_idle_worker_starts_a_delayed_job_when_it_is_due(
+    runjobs: RunJobs, journal: Journal
+) -> None:
+    runjobs()
+    note.enqueue("a")
+    journal.wait_for("note", "a")
+    # Long enough for a rest of several seconds to have begun.
+    time.sleep(2)
+    job = note.using(wait_until=timezone.now() + timedelta(seconds=1)).enqueue("soon")
+    journal.wait_for("note", "soon")
+    job = wait_until_finished([job])[0]
+    assert job.started_at is not None
+    assert job.wait_until is not None
+    assert job.started_at - job.wait_until < timedelta(seconds=1)
 
 
 def test_a_job_whose_key_is_busy_sends_nothing(heard: Heard) -> None:
