@@ -80,8 +80,8 @@ def claim(selection: Selection, limit: int, *, wakes: bool = True, using: str) -
         return []
     if wakes:
         wake(using=using)
-    at_once = selection.is_usual and claim_at_once.is_supported(using)
-    step = _claim_at_once if at_once else _claim_some
+    at_once = claim_at_once.is_supported(using) or claim_on_sqlite.is_supported(using)
+    step = _claim_at_once if at_once and selection.is_usual else _claim_some
     claimed: list[Job] = []
     size = limit
     while len(claimed) < limit:
@@ -121,6 +121,9 @@ def _claim_at_once(
 
 @retried
 def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list[Job], list[Job]]:
+    if claim_on_sqlite.is_supported(using):
+        statements = _statements_for(selection.queues, using)
+        return statements.run(size, lease=selection.lease, worker_id=selection.worker_id)
     statement = _statement_for(selection.queues, using)
     return statement.run(
         size, lease=selection.lease, worker_id=selection.worker_id, prepared=selection.prepares
@@ -131,6 +134,12 @@ def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list
 @lru_cache(maxsize=100)
 def _statement_for(queues: tuple[str, ...] | None, using: str) -> claim_at_once.ClaimStatement:
     return claim_at_once.ClaimStatement(_candidates_by_queue(queues, using))
+
+
+@lru_cache(maxsize=100)
+def _statements_for(queues: tuple[str, ...] | None, using: str) -> claim_on_sqlite.ClaimStatements:
+    usual = Selection(queues=queues, lease=timedelta(0))
+    return claim_on_sqlite.ClaimStatements(_candidates(usual, using))
 
 
 def _usual_place(job: Job) -> tuple[int, datetime, int]:
@@ -187,10 +196,14 @@ def _claim_some(
     selection: Selection, size: int, room: int, *, among: Sequence[int] | None = None, using: str
 ) -> tuple[int, list[Job], list[Job]]:
     """Look at `size` candidates in one transaction; return how many, who runs, who waits."""
+    chosen = _candidates(selection, using)
+    if among is not None:
+        chosen = chosen.filter(pk__in=among)
     for tries_left in reversed(range(TRIES)):
         try:
             with transaction.atomic(using=using):
-                rows = _first(selection, size, among, using)
+                with in_index_order(using) if among is None else nullcontext():
+                    rows = list(skip_locked(chosen)[:size])
                 # A condition on related rows can find a job more than once.
                 candidates = list({job.pk: job for job in rows}.values())
                 seated, waiting = concurrency.seat(candidates, room, using=using)
@@ -203,24 +216,6 @@ def _claim_some(
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
-
-
-def _first(selection: Selection, size: int, among: Sequence[int] | None, using: str) -> list[Job]:
-    """Return the first candidates, locked where the database has locks of rows."""
-    if among is None and selection.is_usual and claim_on_sqlite.is_supported(using):
-        return _query_for(selection.queues, using).first(size)
-    chosen = _candidates(selection, using)
-    if among is not None:
-        chosen = chosen.filter(pk__in=among)
-    with in_index_order(using) if among is None else nullcontext():
-        return list(skip_locked(chosen)[:size])
-
-
-# As with _statement_for().
-@lru_cache(maxsize=100)
-def _query_for(queues: tuple[str, ...] | None, using: str) -> claim_on_sqlite.Candidates:
-    usual = Selection(queues=queues, lease=timedelta(0))
-    return claim_on_sqlite.Candidates(_candidates(usual, using))
 
 
 def _candidates_by_queue(queues: tuple[str, ...] | None, using: str) -> list[QuerySet[Job]]:

@@ -28,11 +28,12 @@ WITH report AS (
 )
 """
 
+# As text, the time is not parsed for each job.
 _END = """\
 {report} {update} FROM report
 WHERE {job}.id = report.job AND {job}.processing_token = report.token
     AND {job}.status = '{running}'
-RETURNING id, updated_at
+RETURNING id, updated_at || ''
 """
 
 # The entry of the log is made of the row of the job, once that has ended.
@@ -70,12 +71,15 @@ def write_successes(
         for job, output, began, ended in successes
     ]  # fmt: skip
     end, parameters, log = _statements(using)
+    document = json.dumps(rows)
     with transaction.atomic(using=using), connection.cursor() as cursor:
-        cursor.execute(end, [json.dumps(rows), *parameters])
+        cursor.execute(end, [document, *parameters])
         written = cursor.fetchall()
         held = {pk for pk, _now in written}
-        cursor.execute(log, [json.dumps([row for row in rows if row[0] in held])])
-    now = written[0][1].replace(tzinfo=zone) if written else None
+        if len(held) < len(rows):
+            document = json.dumps([row for row in rows if row[0] in held])
+        cursor.execute(log, [document])
+    now = datetime.fromisoformat(written[0][1]).replace(tzinfo=zone) if written else None
     return held, now
 
 
