@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import takewhile
 from types import MappingProxyType
 
 from django.db import connections
@@ -30,12 +29,13 @@ from django_jobs.worker.connections import tidy_connections
 from django_jobs.worker.duties import Duties
 from django_jobs.worker.executor import aexecute_ahead, execute_ahead, runs_on_event_loop
 from django_jobs.worker.heartbeat import Heartbeat
+from django_jobs.worker.held import HeldJobs
 from django_jobs.worker.listener import Listener
 from django_jobs.worker.membership import Membership
 from django_jobs.worker.outage import DISCONNECTED, Outage, persist
 from django_jobs.worker.pace import Pace
 from django_jobs.worker.pool import Pool
-from django_jobs.worker.recorder import Answer, BatchRecorder
+from django_jobs.worker.recorder import BatchRecorder
 from django_jobs.worker.runner import load_statuses
 from django_jobs.worker.runtime import Runtime
 
@@ -102,19 +102,16 @@ class Worker:
         self.runtime.defer = self.pool.submit
         self.buffer = Buffer(options.concurrency, options.limit * CLAIMS_AHEAD)
         self.pace = Pace(options.cron, options.limit)
-        self.jobs_run = 0
+        self.held = HeldJobs(self.heartbeat, self.recorder)
         # Set where the process should be replaced by a new one.
         self.wants_replacement = False
         # Set where handlers still run whose jobs may by now run elsewhere.
         self.leaves_handlers = False
-        self._running: dict[int, Job] = {}
-        # Since when a claimed job waits for a thread, the oldest first.
-        self._unstarted: dict[int, float] = {}
-        # Another claim is worth its transaction when no more than these run.
+        # Another claim is worth its transaction when no more than these are held.
         self._few = 0
         self._rest_after_claim = 0.0
+        # What is to be recorded of handlers that cannot be stopped.
         self._stuck: dict[int, Report] = {}
-        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._at_once = threading.Event()
@@ -176,9 +173,9 @@ class Worker:
         self._look_after_oneself()
         self.duties.perform()
         self._give_back_unstarted(older_than=LONGEST_IN_BUFFER)
-        if not self.pace.is_time() and not self._running:
+        if not self.pace.is_time() and not self.held:
             return self.pace.seconds_to_next_tick()
-        if called and self._claim(wakes=bool(self._running)):
+        if called and self._claim(wakes=bool(self.held)):
             return self._rest_after_claim
         outlook = self._look()
         if outlook.is_due:
@@ -187,7 +184,7 @@ class Worker:
             outlook = self._look()
         if self._is_done():
             return None
-        if not self._running:
+        if not self.held:
             self.pace.end_of_pass()
         return self._poll_seconds(outlook)
 
@@ -224,23 +221,21 @@ class Worker:
             return False
         self._rest_after_claim = 0.0 if len(jobs) == room else FIRST_STEPS
         self.pace.note_claimed(len(jobs))
-        with self._lock:
-            self._running.update((job.id, job) for job in jobs)
-        self.heartbeat.add(jobs)
+        self.held.add(jobs)
         self._start(jobs)
         return True
 
     def _room(self) -> int:
         most = self.options.concurrency + self.buffer.size()
         self._few = most - min(self.options.limit, most // 2)
-        room = self.pace.left_in_pass(most - len(self._running))
+        room = self.pace.left_in_pass(most - len(self.held))
         if self.options.max_jobs is None:
             return room
-        return min(room, self.options.max_jobs - self.jobs_run - len(self._running))
+        return min(room, self.options.max_jobs - self.held.run - len(self.held))
 
     def _runs_low(self) -> bool:
         """Whether threads may soon have nothing to do."""
-        return not self._unstarted or len(self._running) <= self._few
+        return not self.held.is_waiting or len(self.held) <= self._few
 
     def _selection(self) -> Selection:
         return Selection(
@@ -253,10 +248,9 @@ class Worker:
         try:
             statuses = load_statuses(jobs, self.using)
         except DISCONNECTED:
-            self._hand_back(jobs)
+            self.held.give_back(jobs)
             raise
-        with self._lock:
-            self._unstarted.update(dict.fromkeys([job.id for job in jobs], time.monotonic()))
+        self.held.await_threads(jobs)
         on_loop = {slug for slug in {job.slug for job in jobs} if runs_on_event_loop(slug)}
         self.pool.submit(*[
             partial(
@@ -266,23 +260,11 @@ class Worker:
             for job in jobs
         ])  # fmt: skip
 
-    def _hand_back(self, jobs: Sequence[Job]) -> None:
-        """Have jobs that did not start made ready again, as soon as the database answers."""
-        with self._lock:
-            for job in jobs:
-                self._running.pop(job.pk, None)
-        for job in jobs:
-            report = Report(job=job, change=give_back())
-            self.recorder.submit(report, partial(self._end_lease, job))
-
-    def _end_lease(self, job: Job, answer: Answer) -> None:
-        self.heartbeat.remove(job)
-
     def _run_in_pool(
         self, job: Job, statuses: Mapping[StepKey, TaskStatus],
         run: Callable[[Job, Mapping[StepKey, TaskStatus]], None],
     ) -> None:  # fmt: skip
-        if not self._may_start(job):
+        if not self.held.may_start(job):
             return
         begun = self.buffer.begin()
         try:
@@ -301,32 +283,14 @@ class Worker:
         done = partial(self._finish, job)
         self.runtime.spawn_job(job.id, aexecute_ahead(job, self.runtime, statuses, done)).result()
 
-    def _may_start(self, job: Job) -> bool:
-        """Whether the job has not been given back while it waited for a thread."""
-        with self._lock:
-            self._unstarted.pop(job.id, None)
-            return self._running.get(job.id) is job
-
     def _give_back_unstarted(self, older_than: float = 0.0) -> None:
         """Give back what was claimed ahead and has found no thread."""
-        latest = time.monotonic() - older_than
-        with self._lock:
-            oldest_first = self._unstarted.items()
-            late = [pk for pk, _since in takewhile(lambda it: it[1] <= latest, oldest_first)]
-            jobs = [self._running[pk] for pk in late]
-            for pk in late:
-                del self._unstarted[pk]
-        if jobs:
+        if self.held.give_back_unstarted(older_than):
             self.buffer.shrink()
-            self._hand_back(jobs)
 
     def _finish(self, job: Job) -> None:
-        self.heartbeat.remove(job)
-        with self._lock:
-            self._stuck.pop(job.id, None)
-            if self._running.get(job.id) is job:
-                del self._running[job.id]
-                self.jobs_run += 1
+        self._stuck.pop(job.id, None)
+        self.held.finish(job)
         if not self._wake.is_set() and self._runs_low():
             self._wake.set()
 
@@ -339,8 +303,7 @@ class Worker:
         logger.error(
             "Job %s %s does not stop at its timeout; stopping the worker", job.pk, job.slug
         )
-        with self._lock:
-            self._stuck[job.pk] = report
+        self._stuck[job.pk] = report
         self.wants_replacement = True
         self.stop()
 
@@ -349,10 +312,10 @@ class Worker:
 
     def _is_done(self) -> bool:
         options = self.options
-        if options.max_jobs is not None and self.jobs_run >= options.max_jobs:
+        if options.max_jobs is not None and self.held.run >= options.max_jobs:
             self.wants_replacement = True
             return True
-        if self._running or not (options.once or options.until_empty):
+        if self.held or not (options.once or options.until_empty):
             return False
         return options.once or not self._something_is_left()
 
@@ -371,9 +334,9 @@ class Worker:
         """Wait for what runs, until the shutdown timeout."""
         ends_at = time.monotonic() + self.options.shutdown_timeout.total_seconds()
         self._give_back_unstarted()
-        if self._running:
-            logger.info("Stopping; %s jobs are still running", len(self._running))
-        while not self._at_once.is_set() and self._running.keys() - self._stuck.keys():
+        if self.held:
+            logger.info("Stopping; %s jobs are still running", len(self.held))
+        while not self._at_once.is_set() and self.held.without(self._stuck.copy()):
             self._wake.clear()
             left = ends_at - time.monotonic()
             if left <= 0:
@@ -398,9 +361,9 @@ class Worker:
 
     def _let_go(self) -> None:
         """Record the handlers that cannot be stopped, and give back what still runs."""
-        with self._lock:
-            reports = list(self._stuck.values())
-            rest = [job for pk, job in self._running.items() if pk not in self._stuck]
+        stuck = self._stuck.copy()
+        reports = list(stuck.values())
+        rest = self.held.without(stuck)
         if rest:
             logger.warning("Giving %s running jobs back", len(rest))
         reports += [Report(job=job, change=give_back()) for job in rest]

@@ -85,7 +85,7 @@ class Command(BaseCommand):
         gc.freeze()
         gc.set_threshold(max(gc.get_threshold()[0], 20 * worker.options.limit))
         worker.run()
-        self.stdout.write(f"Stopped. {worker.jobs_run} jobs were run.")
+        self.stdout.write(f"Stopped. {worker.held.run} jobs were run.")
         supervised = options["supervisor_pid"] is not None
         replace = worker.wants_replacement and (supervised or worker.leaves_handlers)
         if replace or worker.leaves_handlers:
