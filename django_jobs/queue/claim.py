@@ -37,8 +37,6 @@ class Selection:
     order: str | None = None
     worker_id: int | None = None
     lease: timedelta
-    # Whether this thread has a session of the database to itself, in which to prepare the claim.
-    prepares: bool = False
 
     @property
     def ordering(self) -> tuple[str, ...]:
@@ -125,9 +123,7 @@ def _claim_keyless(selection: Selection, size: int, *, using: str) -> tuple[list
         statements = _statements_for(selection.queues, using)
         return statements.run(size, lease=selection.lease, worker_id=selection.worker_id)
     statement = _statement_for(selection.queues, using)
-    return statement.run(
-        size, lease=selection.lease, worker_id=selection.worker_id, prepared=selection.prepares
-    )
+    return statement.run(size, lease=selection.lease, worker_id=selection.worker_id)
 
 
 # The names of queues may come with requests.

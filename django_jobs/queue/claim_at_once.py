@@ -9,8 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
-from itertools import count
 from typing import Any
 
 from django.db import connections
@@ -18,8 +16,9 @@ from django.db.models import Field, QuerySet
 
 from django_jobs.models import USUAL_ORDER, Gate, Job
 from django_jobs.queue import lifecycle
-from django_jobs.queue.index_order import Prepared, fetch, fetch_prepared
+from django_jobs.queue.index_order import fetch
 from django_jobs.queue.lifecycle import RUNNING
+from django_jobs.queue.prepared import Statement, written_out
 from django_jobs.queue.rows import instances, selected_as, stored_fields
 
 # What it sets is what lifecycle.claimed() returns. Of each queue as many are locked as there is
@@ -56,9 +55,6 @@ _ALIKE = frozenset({
 })  # fmt: skip
 
 
-_numbers = count(1)
-
-
 def is_supported(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
@@ -68,10 +64,10 @@ def claimed_fields() -> list[Field[Any, Any]]:
     return [field for field in stored_fields(Job) if field.attname not in _ALIKE]
 
 
-def _compiled(candidates: QuerySet[Job]) -> tuple[str, Sequence[Any]]:
+def _compiled(candidates: QuerySet[Job]) -> str:
     query = candidates.values(*_NEEDED).query
     sql, parameters = query.get_compiler(candidates.db).as_sql()
-    return sql, parameters
+    return written_out(sql, parameters, candidates.db)
 
 
 def _first_of(parts: Sequence[str], limit: str) -> str:
@@ -90,20 +86,17 @@ class ClaimStatement:
         self.using = candidates[0].db
         self.fields = claimed_fields()
         self._candidates = [_compiled(jobs) for jobs in candidates]
+        self.statement = Statement(_GIVEN, self._build, using=self.using)
 
     def run(
-        self, limit: int, *, lease: timedelta, worker_id: int | None, prepared: bool = False
+        self, limit: int, *, lease: timedelta, worker_id: int | None
     ) -> tuple[list[Job], list[Job]]:
-        """Return who runs now, and who must be seated; both in no order.
-
-        See `fetch_prepared` for what `prepared` wants of the connection.
-        """
+        """Return who runs now, and who must be seated; both in no order."""
         token = uuid.uuid4()
         given = {"limit": limit, "token": token, "lease": lease, "worker": worker_id}
-        if prepared and not connections[self.using].in_atomic_block:
-            rows = fetch_prepared(self.for_good, list(given.values()), using=self.using)
-        else:
-            rows = fetch(self.sql, self.parameters(given), using=self.using)
+        rows = self.statement.run_prepared(given)
+        if rows is None:
+            rows = fetch(self.statement.sql, given, using=self.using)
         if not rows:
             return [], []
         claimed = [row[2:] for row in rows if row[0]]
@@ -117,29 +110,10 @@ class ClaimStatement:
             instances(Job, self.fields, keyed, using=self.using),
         )
 
-    @cached_property
-    def sql(self) -> str:
-        return self._with(dict.fromkeys(_GIVEN, "%s"))
-
-    def parameters(self, given: Mapping[str, Any]) -> list[Any]:
-        limit, *others = given.values()
-        parameters = [value for _sql, own in self._candidates for value in (*own, limit)]
-        if len(self._candidates) > 1:
-            parameters.append(limit)
-        return [*parameters, *others]
-
-    @cached_property
-    def for_good(self) -> Prepared:
-        sql = self._with({name: f"${number}" for number, name in enumerate(_GIVEN, 1)})
-        own = [value for _sql, own in self._candidates for value in own]
-        composed = connections[self.using].ops.compose_sql(sql, own)  # type: ignore[attr-defined]
-        return Prepared(f"django_jobs_claim_{next(_numbers)}", composed, tuple(_GIVEN.values()))
-
-    def _with(self, given: Mapping[str, str]) -> str:
-        """Return the statement, with these in place of what it is told."""
+    def _build(self, given: Mapping[str, str]) -> str:
         operations = connections[self.using].ops
         lock = operations.for_update_sql(skip_locked=True)
-        locked = [f"({sql} LIMIT {given['limit']} {lock})" for sql, _own in self._candidates]
+        locked = [f"({sql} LIMIT {given['limit']} {lock})" for sql in self._candidates]
         columns = ", ".join(selected_as(field, self.using) for field in self.fields)
         return _STATEMENT.format(
             candidates=_first_of(locked, given["limit"]), columns=columns, **given,

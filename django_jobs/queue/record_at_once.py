@@ -6,7 +6,7 @@ take three times as long. Whose claim does not hold is left out, with its steps 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from django_jobs.fields import DatabaseNow
 from django_jobs.models import SINGLE_TASK_ID, Job, JobLog, LogState, TaskStatus
 from django_jobs.queue.json import encode
 from django_jobs.queue.lifecycle import RUNNING, Change, succeed
+from django_jobs.queue.prepared import Statement, written_out
 from django_jobs.queue.rows import stored_fields
 
 # What is written anew of a step that is known already.
@@ -29,7 +30,7 @@ STEP_RESULT = ["input", "output", "complete", "total_tried", "total_failed"]
 # planner may go through the whole table.
 _STATEMENT = """\
 WITH report AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s::json)
+    SELECT * FROM json_to_recordset({reports})
         AS report (id bigint, token uuid, ends boolean, output jsonb)
 ),
 ended AS (
@@ -49,13 +50,13 @@ runs_on AS MATERIALIZED (
 held AS MATERIALIZED (SELECT id FROM ended UNION ALL SELECT id FROM runs_on),
 logged AS (
     INSERT INTO {log} ({log_columns}) SELECT {log_columns}
-    FROM ROWS FROM (json_to_recordset(%s::json) AS ({log_types})) WITH ORDINALITY AS entry
+    FROM ROWS FROM (json_to_recordset({entries}) AS ({log_types})) WITH ORDINALITY AS entry
     WHERE job_id IN (SELECT id FROM held)
     ORDER BY ordinality
 ),
 stepped AS (
     INSERT INTO {step} ({step_columns}) SELECT {step_columns}
-    FROM json_to_recordset(%s::json) AS status ({step_types})
+    FROM json_to_recordset({steps}) AS status ({step_types})
     WHERE job_id IN (SELECT id FROM held)
     ON CONFLICT (job_id, task_slug, task_id) DO UPDATE SET {step_update}
 )
@@ -63,12 +64,13 @@ SELECT array_agg(id), STATEMENT_TIMESTAMP() FROM held
 """
 
 
+_GIVEN = {"reports": "json", "entries": "json", "steps": "json"}
+
 # The entry of the log is made of the row of the job.
 _SUCCESSES = """\
 WITH report AS MATERIALIZED (
-    SELECT * FROM unnest(
-        %s::bigint[], %s::uuid[], %s::float8[], %s::float8[], %s::jsonb[]
-    ) AS report (id, token, began, ended, output)
+    SELECT * FROM unnest({ids}, {tokens}, {began}, {ended}, {outputs})
+        AS report (id, token, began, ended, output)
 ),
 ended AS (
     {update} FROM report
@@ -82,6 +84,14 @@ logged AS (
 )
 SELECT array_agg(id), STATEMENT_TIMESTAMP() FROM ended
 """
+
+_GIVEN_SUCCESSES = {
+    "ids": "bigint[]",
+    "tokens": "uuid[]",
+    "began": "float8[]",
+    "ended": "float8[]",
+    "outputs": "jsonb[]",
+}
 
 # What the log says of a success, by the column of the log.
 SUCCESS_ENTRY = {
@@ -123,13 +133,12 @@ def write(
         for job, change in sorted(changes, key=lambda pair: pair[0].id)
     ]
     latest = {(status.job_id, status.task_slug, status.task_id): status for status in statuses}
-    documents = reports, [_log_row(entry) for entry in entries], [*map(_row, latest.values())]
-    sql, parameters = _compiled(using)
-    first, *others = map(encode, documents)
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, [first, *parameters, *others])
-        held, now = cursor.fetchone()
-    return frozenset(held or ()), now
+    given = {
+        "reports": encode(reports),
+        "entries": encode([_log_row(entry) for entry in entries]),
+        "steps": encode([_row(status) for status in latest.values()]),
+    }
+    return _run(_statement(using), given)
 
 
 def write_successes(
@@ -144,18 +153,23 @@ def write_successes(
     jobs, outputs, began, ended = zip(*sorted(successes, key=_id_of_first), strict=True)
     # Jobs that were claimed together share their token.
     text_of = lru_cache(str)
-    sql, parameters = _compiled_successes(using)
-    parameters = [
-        _array(str(job.id) for job in jobs),
-        _array(text_of(job.processing_token) for job in jobs),
-        _array(map(str, began)),
-        _array(map(str, ended)),
-        _in_json(outputs),
-        *parameters,
-    ]
-    with connections[using].cursor() as cursor:
-        cursor.execute(sql, parameters)
-        held, now = cursor.fetchone()
+    given = {
+        "ids": _array(str(job.id) for job in jobs),
+        "tokens": _array(text_of(job.processing_token) for job in jobs),
+        "began": _array(map(str, began)),
+        "ended": _array(map(str, ended)),
+        "outputs": _in_json(outputs),
+    }
+    return _run(_statement_of_successes(using), given)
+
+
+def _run(statement: Statement, given: Mapping[str, Any]) -> tuple[Collection[int], datetime]:
+    rows = statement.run_prepared(given)
+    if rows is None:
+        with connections[statement.using].cursor() as cursor:
+            cursor.execute(statement.sql, given)
+            rows = cursor.fetchall()
+    held, now = rows[0]
     return frozenset(held or ()), now
 
 
@@ -185,29 +199,33 @@ def update_to_success(using: str) -> tuple[str, Sequence[Any]]:
 
 
 @cache
-def _compiled_successes(using: str) -> tuple[str, Sequence[Any]]:
+def _statement_of_successes(using: str) -> Statement:
     quote = connections[using].ops.quote_name
-    sql, parameters = update_to_success(using)
-    return _SUCCESSES.format(
-        update=sql, running=RUNNING, job=quote(Job._meta.db_table),
-        log=quote(JobLog._meta.db_table), log_columns=", ".join(map(quote, SUCCESS_ENTRY)),
-        log_values=", ".join(SUCCESS_ENTRY.values()),
-    ), parameters  # fmt: skip
+    parts = {
+        "update": written_out(*update_to_success(using), using), "running": RUNNING,
+        "job": quote(Job._meta.db_table), "log": quote(JobLog._meta.db_table),
+        "log_columns": ", ".join(map(quote, SUCCESS_ENTRY)),
+        "log_values": ", ".join(SUCCESS_ENTRY.values()),
+    }  # fmt: skip
+    return Statement(
+        _GIVEN_SUCCESSES, lambda given: _SUCCESSES.format(**parts, **given), using=using
+    )
 
 
 @cache
-def _compiled(using: str) -> tuple[str, Sequence[Any]]:
-    connection = connections[using]
-    quote = connection.ops.quote_name
-    sql, parameters = update_to_success(using)
+def _statement(using: str) -> Statement:
+    quote = connections[using].ops.quote_name
     log_columns, log_types = _columns(JobLog, using)
     step_columns, step_types = _columns(TaskStatus, using)
-    return _STATEMENT.format(
-        update=sql, running=RUNNING, job=quote(Job._meta.db_table),
-        log=quote(JobLog._meta.db_table), log_columns=log_columns, log_types=log_types,
-        step=quote(TaskStatus._meta.db_table), step_columns=step_columns, step_types=step_types,
-        step_update=", ".join(f"{quote(name)} = EXCLUDED.{quote(name)}" for name in STEP_RESULT),
-    ), parameters  # fmt: skip
+    parts = {
+        "update": written_out(*update_to_success(using), using), "running": RUNNING,
+        "job": quote(Job._meta.db_table), "log": quote(JobLog._meta.db_table),
+        "log_columns": log_columns, "log_types": log_types,
+        "step": quote(TaskStatus._meta.db_table),
+        "step_columns": step_columns, "step_types": step_types,
+        "step_update": ", ".join(f"{quote(name)} = EXCLUDED.{quote(name)}" for name in STEP_RESULT),
+    }  # fmt: skip
+    return Statement(_GIVEN, lambda given: _STATEMENT.format(**parts, **given), using=using)
 
 
 def _columns(model: type[Model], using: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 from django_jobs.queue import throughput
+from django_jobs.queue.prepared import own_session
 from django_jobs.queue.record import Report, Standing, follow_up, record, store
 from django_jobs.worker.outage import DISCONNECTED, persist
 
@@ -93,6 +94,8 @@ class BatchRecorder:
 
     def __init__(self, using: str) -> None:
         self.using = using
+        # Whether the connection of the thread that serves stays with one session of PostgreSQL.
+        self.owns_session = False
         self._inbox: SimpleQueue[_Item | None] = SimpleQueue()
 
     def submit(self, report: Report, then: Callable[[Answer], None] = nobody) -> None:
@@ -128,7 +131,7 @@ class BatchRecorder:
     def _write(self, batch: list[_Item], give_up: threading.Event) -> None:
         reports = [report for report, _then in batch]
         try:
-            standings = self._persist(partial(store, reports, using=self.using), give_up)
+            standings = self._persist(partial(self._store, reports), give_up)
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, DISCONNECTED):
                 # One report that cannot be stored must not take the others with it.
@@ -140,6 +143,11 @@ class BatchRecorder:
         throughput.note(reports, standings, using=self.using)
         self._follow_up(reports, standings, give_up)
         self._answer(batch, standings)
+
+    def _store(self, reports: Sequence[Report]) -> list[Standing]:
+        if self.owns_session:
+            own_session(self.using)
+        return store(reports, using=self.using)
 
     def _answer(self, batch: list[_Item], answers: Sequence[Answer]) -> None:
         for (_report, then), answer in zip(batch, answers, strict=True):

@@ -22,6 +22,7 @@ from django_jobs.queue import throughput
 from django_jobs.queue.claim import Outlook, Selection, claim, look
 from django_jobs.queue.lifecycle import give_back
 from django_jobs.queue.notify import LONGEST_REST, is_supported
+from django_jobs.queue.prepared import own_session
 from django_jobs.queue.record import Report, record
 from django_jobs.worker.attempt import StepKey
 from django_jobs.worker.buffer import LONGEST_IN_BUFFER, Buffer
@@ -171,6 +172,10 @@ class Worker:
         Who is `called` claims without looking first.
         """
         self._look_after_oneself()
+        if self.listener.hears.is_set():
+            # No pooler gives each transaction another session, or they would not arrive.
+            own_session(self.using)
+            self.recorder.owns_session = True
         self.duties.perform()
         self._give_back_unstarted(older_than=LONGEST_IN_BUFFER)
         if not self.pace.is_time() and not self.held:
@@ -239,10 +244,8 @@ class Worker:
 
     def _selection(self) -> Selection:
         return Selection(
-            queues=self.options.queues, lease=conf.get().LEASE, worker_id=self.membership.id,
-            # Where notifications arrive, no pooler gives each transaction another session.
-            prepares=self.listener.hears.is_set(),
-        )  # fmt: skip
+            queues=self.options.queues, lease=conf.get().LEASE, worker_id=self.membership.id
+        )
 
     def _start(self, jobs: Sequence[Job]) -> None:
         try:

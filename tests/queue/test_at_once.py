@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_jobs.models import Job, JobLog, JobStatus, LogState, TaskStatus
 from django_jobs.queue import lifecycle, record_at_once
+from django_jobs.queue.prepared import own_session
 from django_jobs.queue.record import Report, Standing, record, store
 from django_jobs.queue.rows import stored_fields
 from tests.queue.support import add, add_many, claim, claim_one, pks
@@ -142,15 +143,57 @@ def test_steps_and_successes_of_several_jobs_are_one_statement() -> None:
     assert len(queries) == 1
 
 
+STATEMENTS = [record_at_once._statement, record_at_once._statement_of_successes]
+
+
 @only_on_postgresql
-def test_a_record_finds_its_jobs_by_their_ids() -> None:
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("statement_for", STATEMENTS, ids=["steps", "successes"])
+@pytest.mark.parametrize("prepared", [False, True], ids=["planned now", "planned before"])
+def test_a_record_finds_its_jobs_by_their_ids(statement_for: Any, prepared: bool) -> None:
     """To go through the whole table for each batch would be the end of a long history."""
+    statement = statement_for("default")
+    nothing = {name: "[]" if kind == "json" else None for name, kind in statement.types.items()}
+    if prepared:
+        own_session("default")
+        statement.run_prepared(nothing)
     Job.objects.bulk_create(
         Job(slug="work", status=JobStatus.SUCCESSFUL) for _number in range(2000)
     )
-    sql, parameters = record_at_once._compiled("default")
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE django_jobs_job")
-        cursor.execute(f"EXPLAIN {sql}", ["[]", *parameters, "[]", "[]"])
+        if prepared:
+            cursor.execute("SET plan_cache_mode = force_generic_plan")
+        else:
+            cursor.execute("ANALYZE django_jobs_job")
+        run = statement.execution if prepared else statement.sql
+        cursor.execute(f"EXPLAIN {run}", nothing)
         plan = "\n".join(row[0] for row in cursor.fetchall())
+        cursor.execute("RESET plan_cache_mode")
     assert "Seq Scan on django_jobs_job" not in plan, plan
+    if prepared:
+        # Of each job with each report: it was planned before there were many.
+        assert "Nested Loop" not in plan, plan
+
+
+@only_on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_session_of_ones_own_records_by_what_it_has_prepared() -> None:
+    add_many(5)
+    own_session("default")
+    for _time in range(2):
+        first, second = claim(2)
+        first_job = Report(job=first, change=lifecycle.succeed({"a": "%s {x} '"}), ran=(1.5, 2.5))
+        step = TaskStatus(job=second, task_slug="s", task_id="1", output="%(ids)s")
+        with CaptureQueriesContext(connection) as queries:
+            reports = [first_job, Report(job=second, statuses=[step])]
+            assert record(reports, using="default") == [Standing.HELD] * 2
+        assert len(queries) == 2
+        first.refresh_from_db()
+        assert (first.status, first.output) == (JobStatus.SUCCESSFUL, {"a": "%s {x} '"})
+        assert first.log_entries.get().completed_at.timestamp() == 2.5
+        assert second.task_statuses.get().output == "%(ids)s"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'django_jobs_%'"
+        )
+        assert cursor.fetchone()[0] >= 3

@@ -13,6 +13,7 @@ from django_jobs.models import ALL_QUEUES, USUAL_ORDER, Gate, Job, JobStatus
 from django_jobs.queue import index_order
 from django_jobs.queue.claim import Selection, _first_due_to_wake, _statement_for
 from django_jobs.queue.claim import claim as claim_jobs
+from django_jobs.queue.prepared import own_session
 from tests.queue.support import claim
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only_on("postgresql")]
@@ -40,15 +41,14 @@ def statistics_of_an_idle_queue() -> None:
 def plan_of_a_claim(*queues: str) -> str:
     statement = _statement_for(queues or None, "default")
     given = {"limit": 100, "token": uuid.uuid4(), "lease": timedelta(60), "worker": None}
-    parameters = statement.parameters(given)
-    rows = index_order.fetch(f"EXPLAIN {statement.sql}", parameters, using="default")
+    rows = index_order.fetch(f"EXPLAIN {statement.statement.sql}", given, using="default")
     return "\n".join(row[0] for row in rows)
 
 
 def claim_prepared(*queues: str, limit: int = 100) -> list[Job]:
     lease = timedelta(minutes=1)
-    selection = Selection(queues=queues or None, lease=lease, prepares=True)
-    return claim_jobs(selection, limit, using="default")
+    own_session("default")
+    return claim_jobs(Selection(queues=queues or None, lease=lease), limit, using="default")
 
 
 @pytest.mark.usefixtures("statistics_of_an_idle_queue")
@@ -114,7 +114,7 @@ def test_a_claim_that_was_planned_for_an_empty_table_walks_the_index(queues: lis
     analyze()
     assert claim_prepared(*queues) == []
     fill("default", "other")
-    statement = _statement_for(tuple(queues) or None, "default").for_good
+    statement = _statement_for(tuple(queues) or None, "default").statement
     with connection.cursor() as cursor:
         cursor.execute("SET plan_cache_mode = force_generic_plan")
         cursor.execute(
