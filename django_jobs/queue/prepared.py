@@ -68,7 +68,8 @@ class Statement:
     def run_prepared(self, given: Mapping[str, Any]) -> list[Row] | None:
         """Return the rows, by one round trip; None where the session is not this thread's own."""
         connection: Any = connections[self.using]
-        known = _own.get(connection.connection)
+        # One that has been closed is opened by whoever owns a session, or by the query.
+        known = None if connection.connection is None else _own.get(connection.connection)
         if known is None or connection.in_atomic_block:
             return None
         try:

@@ -154,6 +154,14 @@ def test_a_claim_is_prepared_anew_when_the_session_has_forgotten_it_or_the_table
     assert len(claim_prepared("default", limit=9)) == 4
 
 
+def test_a_claim_opens_a_connection_that_was_closed() -> None:
+    fill("default", number=2)
+    selection = Selection(queues=("default",), lease=timedelta(minutes=1))
+    for _time in range(2):
+        connection.close()
+        assert len(claim_jobs(selection, 1, wakes=False, using="default")) == 1
+
+
 def test_a_prepared_claim_in_a_transaction_ends_with_it() -> None:
     fill("default", number=2)
     with transaction.atomic():
