@@ -94,9 +94,7 @@ class Report:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it tells of steps or of success, and of nothing else."""
-        if not self.writes:
-            return False
+        """Whether it tells of steps or of success, or of nothing at all."""
         if self.change is not None and self.change.status is not JobStatus.SUCCESSFUL:
             return False
         return not (self.values or self.children or self.had_to_wait or self.delete)
@@ -154,8 +152,10 @@ def _store_at_once(reports: Sequence[Report], using: str) -> None:
     # Several of one job have to be written in their order.
     alone = [report for report in reports if times[report.job.id] == 1 and not report.stored]
     _store_successes([report for report in alone if report.ran and not report.delete], using)
-    if not on_sqlite:
-        _store_plain([report for report in alone if not report.ran and report.is_plain], using)
+    plain = [] if on_sqlite else [report for report in alone if not report.ran and report.is_plain]
+    # Those that only ask how they stand are answered along with others; alone, they lock nothing.
+    if any(report.writes for report in plain):
+        _store_plain(plain, using)
 
 
 def _store_successes(reports: Sequence[Report], using: str) -> None:
@@ -170,8 +170,6 @@ def _store_successes(reports: Sequence[Report], using: str) -> None:
 
 
 def _store_plain(reports: Sequence[Report], using: str) -> None:
-    if not reports:
-        return
     written = record_at_once.write(
         [(report.job, report.change) for report in reports],
         [entry for report in reports for entry in report.entries],

@@ -143,6 +143,30 @@ def test_steps_and_successes_of_several_jobs_are_one_statement() -> None:
     assert len(queries) == 1
 
 
+@only_on_postgresql
+def test_who_only_asks_how_he_stands_is_answered_along_with_others() -> None:
+    add_many(3)
+    asking, cancelled, working = claim()
+    step = TaskStatus(job=working, task_slug="s", task_id="1")
+    with CaptureQueriesContext(connection) as queries:
+        reports = [Report(job=asking), Report(job=working, statuses=[step])]
+        assert record(reports, using="default") == [Standing.HELD] * 2
+    assert len(queries) == 1
+    cancelled.cancel()
+    reports = [Report(job=cancelled), Report(job=working, statuses=[step])]
+    assert record(reports, using="default") == [Standing.CANCELLED, Standing.HELD]
+
+
+@only_on_postgresql
+def test_to_ask_how_one_stands_writes_nothing() -> None:
+    add()
+    claimed = claim_one()
+    with CaptureQueriesContext(connection) as queries:
+        assert record([Report(job=claimed)], using="default") == [Standing.HELD]
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT"]
+    assert "FOR UPDATE" not in queries[0]["sql"]
+
+
 STATEMENTS = [record_at_once._statement, record_at_once._statement_of_successes]
 
 
