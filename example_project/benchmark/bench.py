@@ -17,6 +17,8 @@ from django_jobs.models import Job
 SECONDS_BETWEEN_LOOKS = 0.1
 # The advice for many short jobs: see docs/how-to/run-workers.md.
 FOR_SHORT_JOBS = "--limit=500"
+# Two lines of the log for each job take longer than the job.
+QUIET = "--verbosity=0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Bench:
             "DATABASE_URL": self.url,
             "DJANGO_SETTINGS_MODULE": "benchmark.settings",
         }
-        return WorkerProcess(*flags, env=env)
+        return WorkerProcess(*flags, QUIET, env=env)
 
     def drain(self, *flags: str, after: int = 0) -> float:
         """Start a worker; return how many jobs a second it ran, of those added later."""
