@@ -37,17 +37,13 @@ def has_listeners(signal: Signal) -> bool:
     return len(signal.receivers) > 1
 
 
-def is_heard(signal: Signal) -> bool:
-    """Whether anybody listens, or the log is written."""
-    _receiver, level = _LOGGED[signal]
-    return has_listeners(signal) or logger.isEnabledFor(level)
-
-
 def announce(signal: Signal, jobs: Iterable[Job]) -> None:
     """Send `signal` for each job, unless only the log listens, which is not written."""
-    if is_heard(signal):
-        for job in jobs:
-            signal.send_robust(sender=type(job), job=job)
+    _receiver, level = _LOGGED[signal]
+    if not has_listeners(signal) and not logger.isEnabledFor(level):
+        return
+    for job in jobs:
+        signal.send_robust(sender=type(job), job=job)
 
 
 def _log_enqueued(*, job: Job, **kwargs: Any) -> None:

@@ -53,7 +53,7 @@ class Statement:
     @cached_property
     def sql(self) -> str:
         """What is run with a dictionary of what is given."""
-        return self.build({name: f"%({name})s::{kind}" for name, kind in self.types.items()})
+        return self.build(self._by_name)
 
     @cached_property
     def preparation(self) -> str:
@@ -62,8 +62,11 @@ class Statement:
 
     @cached_property
     def execution(self) -> str:
-        given = [f"%({name})s::{kind}" for name, kind in self.types.items()]
-        return f"EXECUTE {self.name} ({', '.join(given)})"
+        return f"EXECUTE {self.name} ({', '.join(self._by_name.values())})"
+
+    @property
+    def _by_name(self) -> dict[str, str]:
+        return {name: f"%({name})s::{kind}" for name, kind in self.types.items()}
 
     def run_prepared(self, given: Mapping[str, Any]) -> list[Row] | None:
         """Return the rows, by one round trip; None where the session is not this thread's own."""

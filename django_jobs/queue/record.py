@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
 from uuid import UUID
 
@@ -145,23 +146,22 @@ def store(reports: Sequence[Report], *, using: str) -> list[Standing]:
 
 def _store_at_once(reports: Sequence[Report], using: str) -> None:
     """Write those of the reports that can be in one statement, and whose claim holds."""
-    on_sqlite = record_on_sqlite.is_supported(using)
-    if not on_sqlite and not record_at_once.is_supported(using):
+    on_postgresql = record_at_once.is_supported(using)
+    if not on_postgresql and not record_on_sqlite.is_supported(using):
         return
     times = Counter(report.job.id for report in reports)
     # Several of one job have to be written in their order.
     alone = [report for report in reports if times[report.job.id] == 1 and not report.stored]
-    _store_successes([report for report in alone if report.ran and not report.delete], using)
-    plain = [] if on_sqlite else [report for report in alone if not report.ran and report.is_plain]
+    successes = [report for report in alone if report.ran and not report.delete]
+    if successes:
+        _store_successes(successes, record_at_once if on_postgresql else record_on_sqlite, using)
+    plain = [report for report in alone if not report.ran and report.is_plain]
     # Those that only ask how they stand are answered along with others; alone, they lock nothing.
-    if any(report.writes for report in plain):
+    if on_postgresql and any(report.writes for report in plain):
         _store_plain(plain, using)
 
 
-def _store_successes(reports: Sequence[Report], using: str) -> None:
-    if not reports:
-        return
-    database = record_on_sqlite if record_on_sqlite.is_supported(using) else record_at_once
+def _store_successes(reports: Sequence[Report], database: ModuleType, using: str) -> None:
     written = database.write_successes(
         [(report.job, report.change.output, *report.ran) for report in reports],  # type: ignore[union-attr, misc]
         using=using,

@@ -100,6 +100,7 @@ class Run:
         if takes_context:
             invocation.steps_ended = self.context._steps_ended
         if not self.is_plain:
+            # Not for all: what refers to itself in a circle is left to the garbage collector.
             invocation.on_stuck = self.attempt.on_stuck = self._report_stuck
         return invocation
 
@@ -164,8 +165,6 @@ def _recorded_ahead(run: Run, change: Change, done: Callable[[], None], answer: 
     elif isinstance(answer, Exception):
         logger.error(NOT_RECORDED, exc_info=answer)
         done()
-    elif answer is Standing.HELD and not _is_heard_of(run, change):
-        done()
     elif _application_listens(run, change):
         announce = partial(_announce, run, change, answer)
         run.runtime.defer(partial(_finally, done, announce))
@@ -174,14 +173,6 @@ def _recorded_ahead(run: Run, change: Change, done: Callable[[], None], answer: 
             _announce(run, change, answer)
         finally:
             done()
-
-
-def _is_heard_of(run: Run, change: Change) -> bool:
-    """Whether somebody wants to know of the change, be it the log."""
-    declaration = run.declaration
-    if declaration.on_success is not None or declaration.on_fail is not None:
-        return True
-    return change.signal is not None and signals.is_heard(change.signal)
 
 
 def _application_listens(run: Run, change: Change) -> bool:
