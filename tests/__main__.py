@@ -101,8 +101,9 @@ def run_twice(name: str, url: str | None, args: list[str]) -> int:
     """
     # One cache for each database, since it says which tests failed.
     args = ["-o", f"cache_dir=.pytest_cache/{name}", *args]
-    # The first -n is the default; a later one, given by the caller, wins.
-    status = pytest(url, ["-n", "4", "--dist", "loadgroup", *args])
+    # The first -n is the default; a later one, given by the caller, wins. Long tests stand beside
+    # each other, so that a process without work takes some from one that has much.
+    status = pytest(url, ["-n", "4", "--dist", "worksteal", *args])
     if status != TESTS_FAILED:
         return status
     say(f"Those that failed on {name}, again and alone")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from django.db import connection, connections
@@ -21,6 +21,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("only_on"):
         if connection.vendor not in marker.args:
             pytest.skip(f"runs on {', '.join(marker.args)} only")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_flush() -> Iterator[None]:
+    """Empty PostgreSQL's tables by DELETE after a test that commits.
+
+    Django's TRUNCATE makes new files for each table and index, which for tables of a few rows
+    is most of the time of such a test.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    operations = type(connection.ops)
+    truncate = operations.sql_flush
+
+    def sql_flush(
+        self: Any, style: Any, tables: list[str], *, reset_sequences: bool = False, **options: Any
+    ) -> list[str]:
+        if reset_sequences:
+            return truncate(self, style, tables, reset_sequences=True, **options)
+        return [f"DELETE FROM {self.quote_name(table)}" for table in tables]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(operations, "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -31,8 +31,6 @@ expect.set_options(timeout=TIMEOUT)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
-            # With --dist loadgroup they follow each other in one process.
-            item.add_marker(pytest.mark.xdist_group("browser"))
             item.add_marker(pytest.mark.timeout(10 * TIMEOUT / 1000))
 
 
