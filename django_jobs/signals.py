@@ -39,11 +39,13 @@ def has_listeners(signal: Signal) -> bool:
 
 def announce(signal: Signal, jobs: Iterable[Job]) -> None:
     """Send `signal` for each job, unless only the log listens, which is not written."""
-    _receiver, level = _LOGGED[signal]
-    if not has_listeners(signal) and not logger.isEnabledFor(level):
-        return
-    for job in jobs:
-        signal.send_robust(sender=type(job), job=job)
+    log, level = _LOGGED[signal]
+    if has_listeners(signal):
+        for job in jobs:
+            signal.send_robust(sender=type(job), job=job)
+    elif logger.isEnabledFor(level):
+        for job in jobs:
+            log(job=job)
 
 
 def _log_enqueued(*, job: Job, **kwargs: Any) -> None:

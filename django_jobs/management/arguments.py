@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import ArgumentTypeError
 from collections.abc import Iterable
 from datetime import timedelta
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from django_jobs.tasks.schedule import cron_problems
 
@@ -50,17 +49,3 @@ def queue_names(given: Iterable[str], *, all_queues: bool) -> tuple[str, ...] | 
     if not all(names):
         raise CommandError("--queue needs a name.")
     return None if all_queues else tuple(dict.fromkeys(names)) or ("default",)
-
-
-def log_to_console(command: BaseCommand, verbosity: int) -> None:
-    """Show the log of the package, unless the project has said where it goes."""
-    logger = logging.getLogger("django_jobs")
-    if logger.handlers:
-        return
-    handler = logging.StreamHandler(command.stdout)
-    handler.terminator = ""
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logger.addHandler(handler)
-    logger.propagate = False
-    levels = [logging.WARNING, logging.INFO, logging.INFO, logging.DEBUG]
-    logger.setLevel(levels[min(verbosity, 3)])

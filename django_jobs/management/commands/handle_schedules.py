@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_jobs import jobs
-from django_jobs.management.arguments import cron, log_to_console
+from django_jobs.management.arguments import cron
+from django_jobs.management.console import flush_log, log_to_console
 from django_jobs.models import database_alias
 from django_jobs.worker.outage import DISCONNECTED, Outage
 from django_jobs.worker.pace import Pace
@@ -33,6 +34,7 @@ class Command(BaseCommand):
 
     def _handle_once(self, queue: str | None) -> None:
         result = jobs.handle_schedules(queue=queue)
+        flush_log()
         for job in result.queued:
             self.stdout.write(f"Enqueued job {job.pk} {job.slug}.")
         for slug, reason in result.skipped:

@@ -15,7 +15,8 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils import autoreload
 
 from django_jobs import conf
-from django_jobs.management.arguments import cron, log_to_console, positive, queue_names, seconds
+from django_jobs.management.arguments import cron, positive, queue_names, seconds
+from django_jobs.management.console import flush_log, log_to_console
 from django_jobs.models import Job, database_alias
 from django_jobs.worker.outage import DISCONNECTED
 from django_jobs.worker.supervisor import REPLACE_ME, Supervisor
@@ -85,6 +86,7 @@ class Command(BaseCommand):
         gc.freeze()
         gc.set_threshold(max(gc.get_threshold()[0], 20 * worker.options.limit))
         worker.run()
+        flush_log()
         self.stdout.write(f"Stopped. {worker.held.run} jobs were run.")
         supervised = options["supervisor_pid"] is not None
         replace = worker.wants_replacement and (supervised or worker.leaves_handlers)
