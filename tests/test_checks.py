@@ -46,6 +46,7 @@ def test_a_setting_that_is_no_dict_is_one_error():
     assert ids() == ["django_jobs.E001"]
 
 
+@pytest.mark.django_db
 @override_settings(DJANGO_JOBS={"LEASE": "x", "DATABASE": "nowhere"})
 def test_wrong_settings_are_no_traceback_where_the_database_is_checked():
     assert [m.id for m in run_checks(tags=[Tags.database, checks.TAG], databases=["default"])] == [
