@@ -14,6 +14,8 @@ from typing import Any
 from django.db import connections, transaction
 from django.db.models import QuerySet
 
+from django_jobs.queue.cursors import Row, fetch_last
+
 # They end with the transaction. A sort that cannot be done without, such as of the first of
 # several queues, is reckoned to be so dear that it would be compiled, for seconds.
 _SETTINGS = ("enable_sort", "enable_bitmapscan", "jit")
@@ -39,25 +41,17 @@ def in_index_order(using: str) -> Iterator[None]:
             yield
 
 
-def fetch(
-    sql: str, parameters: Sequence[Any] | Mapping[str, Any], *, using: str
-) -> list[tuple[Any, ...]]:
+def fetch(sql: str, parameters: Sequence[Any] | Mapping[str, Any], *, using: str) -> list[Row]:
     """Return the rows of a PostgreSQL query, in one round trip where that is possible."""
     connection = connections[using]
-    # Several statements at once take their values from the client only.
-    at_once = not (connection.in_atomic_block or connection.features.uses_server_side_binding)  # type: ignore[attr-defined]
-    if not at_once:
-        with in_index_order(using), connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return list(cursor.fetchall())
-    with connection.cursor() as cursor:
-        cursor.execute(f"{ON}; {sql}", parameters)
-        while cursor.nextset():
-            pass
+    if not connection.in_atomic_block:
+        return fetch_last(f"{ON}; {sql}", parameters, using=using)
+    with in_index_order(using), connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
         return list(cursor.fetchall())
 
 
-def rows_of(queryset: QuerySet[Any, Any]) -> list[tuple[Any, ...]]:
+def rows_of(queryset: QuerySet[Any, Any]) -> list[Row]:
     """Return what a query set of tuples finds now, all of them numbers, texts or times."""
     if connections[queryset.db].vendor != "postgresql":
         return list(queryset.all())

@@ -18,7 +18,7 @@ from django.db.models import Field, JSONField
 
 from django_jobs.models import Gate, Job
 from django_jobs.queue import notify
-from django_jobs.queue.cursors import cursor_that_prepares
+from django_jobs.queue.cursors import fetch_prepared
 from django_jobs.queue.json import encode
 from django_jobs.queue.rows import stored_fields
 
@@ -46,9 +46,7 @@ def insert(jobs: Sequence[Job], *, using: str) -> None:
     parameters = [_parameter(name, value, connection) for name, value in alike.items()]
     if varying:
         parameters += _documents(varying, connection)
-    with cursor_that_prepares(using) as cursor:
-        cursor.execute(sql, parameters)
-        added = cursor.fetchall()
+    added = fetch_prepared(sql, parameters, using=using)
     for job, row in zip(jobs, added, strict=True):
         job.id = row[0]
         job._state.adding, job._state.db = False, using

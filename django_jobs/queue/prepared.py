@@ -15,9 +15,8 @@ from weakref import WeakKeyDictionary
 
 from django.db import NotSupportedError, ProgrammingError, connections
 
+from django_jobs.queue.cursors import Row, fetch_last
 from django_jobs.queue.index_order import ON
-
-Row = tuple[Any, ...]
 
 # A plan that is made once may be made for an empty table, and is used by a full one: what is
 # good enough for a handful of rows must not be in it.
@@ -76,21 +75,18 @@ class Statement:
         if known is None or connection.in_atomic_block:
             return None
         try:
-            return self._execute(given, known, connection)
+            return self._execute(given, known)
         except (ProgrammingError, NotSupportedError):
             # It has been discarded, or the table has changed since.
             known.discard(self.name)
             self._discard(connection)
-            return self._execute(given, known, connection)
+            return self._execute(given, known)
 
-    def _execute(self, given: Mapping[str, Any], known: set[str], connection: Any) -> list[Row]:
+    def _execute(self, given: Mapping[str, Any], known: set[str]) -> list[Row]:
         first = "" if self.name in known else f"{self.preparation}; "
-        with connection.cursor() as cursor:
-            cursor.execute(f"{_SETTINGS}; {first}{self.execution}", given)
-            known.add(self.name)
-            while cursor.nextset():
-                pass
-            return list(cursor.fetchall())
+        rows = fetch_last(f"{_SETTINGS}; {first}{self.execution}", given, using=self.using)
+        known.add(self.name)
+        return rows
 
     def _discard(self, connection: Any) -> None:
         with connection.cursor() as cursor:

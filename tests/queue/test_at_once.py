@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -221,3 +222,31 @@ def test_a_session_of_ones_own_records_by_what_it_has_prepared() -> None:
             "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'django_jobs_%'"
         )
         assert cursor.fetchone()[0] >= 3
+
+
+@pytest.fixture
+def server_side_binding() -> Iterator[None]:
+    """Have Django's cursors send the values apart from the statement."""
+    connection.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(connection.settings_dict["OPTIONS"], "server_side_binding", True)
+        patch.setattr(connection.features, "uses_server_side_binding", True, raising=False)
+        yield
+        connection.close()
+
+
+@only_on_postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("own", [False, True], ids=["any session", "a session of one's own"])
+def test_claims_and_records_do_without_the_server_binding_their_values(
+    server_side_binding: None, own: bool
+) -> None:
+    add_many(2)
+    if own:
+        own_session("default")
+    first, second = claim(2)
+    step = TaskStatus(job=second, task_slug="s", task_id="1", output={"a": "%s"})
+    reports = [success(first, "done"), Report(job=second, statuses=[step])]
+    assert record(reports, using="default") == [Standing.HELD] * 2
+    assert Job.objects.get(pk=first.pk).output == "done"
+    assert second.task_statuses.get().output == {"a": "%s"}
