@@ -56,7 +56,10 @@ def test_every_scenario_has_its_figures(measured: tuple[Example, dict], scenario
     )
 
     assert figures.keys() == FIGURES[scenario] | counted
-    assert all(value > 0 for name, value in figures.items() if "/s" in name or "MB" in name)
+    # An idle worker may well do without a transaction in the second that it is watched here.
+    assert all(figures[name] >= 0 for name in counted)
+    spent = {name for name in figures if "/s" in name or "MB" in name} - counted
+    assert all(figures[name] > 0 for name in spent)
 
 
 def test_the_results_name_the_machine_and_the_versions(measured: tuple[Example, dict]) -> None:

@@ -45,7 +45,9 @@ class Journal:
         """Return the lines that begin with these words, oldest first."""
         wanted = tuple(map(str, words))
         text = self.path.read_text() if self.path.exists() else ""
-        parts = [line.split(" ") for line in text.splitlines()]
+        # The last line may be just about to be written.
+        whole, _newline, _begun = text.rpartition("\n")
+        parts = [line.split(" ") for line in whole.splitlines()]
         lines = [Line(int(moment), int(pid), tuple(rest)) for moment, pid, *rest in parts]
         return sorted(line for line in lines if line.words[: len(wanted)] == wanted)
 
