@@ -1,4 +1,4 @@
-"""Cursors of PostgreSQL for the few statements that are run again and again."""
+"""How the few statements are sent that are run again and again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ def fetch_prepared(sql: str, parameters: Sequence[Any], *, using: str) -> list[R
     A project does so by the option `prepare_threshold` of its database. Django sets it to None,
     for poolers that give each transaction another connection lose what is prepared.
     """
-    connection: Any = connections[using]
-    connection.ensure_connection()
+    connection = _connected(using)
     prepares = getattr(connection.connection, "prepare_threshold", None) is not None
     # Django's own cursors put the values into the statement, which is another one each time;
     # where it is logged, it should be.
@@ -40,10 +39,17 @@ def fetch_last(sql: str, parameters: Sequence[Any] | Mapping[str, Any], *, using
     """
     from psycopg import ClientCursor
 
-    connection: Any = connections[using]
-    connection.ensure_connection()
+    connection = _connected(using)
     with connection._prepare_cursor(ClientCursor(connection.connection)) as cursor:
         cursor.execute(sql, parameters)
         while cursor.nextset():
             pass
         return list(cursor.fetchall())
+
+
+def _connected(using: str) -> Any:
+    """Return the connection, open; another where Django, told to check it, finds it broken."""
+    connection: Any = connections[using]
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    return connection
