@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import connection
-
 from benchmark import fill, process, store
 from benchmark.bench import FOR_SHORT_JOBS, Bench, jobs_per_second, wait_for, wait_until
 from benchmark.sizes import STEPS
@@ -113,8 +111,7 @@ def idle(bench: Bench) -> Figures:
     store.analyze()
     with bench.worker() as worker:
         wait_until(Worker.objects.exists, worker)
-        # PostgreSQL counts what a session has done up to ten seconds late, or when it ends.
-        connection.close()
+        store.end_session()
         time.sleep(min(SETTLED_AFTER, seconds))
         bench.say(f"waiting {seconds:.0f} s")
         pid = worker.process.pid
